@@ -1,0 +1,134 @@
+import { envSchema } from 'env-schema'
+import { Type, type Static } from 'typebox'
+import { validate as cronIsValid } from 'node-cron'
+
+/**
+ * The environment, validated and frozen: the only reader of process.env.
+ *
+ * Every setting has a bound. A wrong one stops the start with a line of its own; unknown variables are ignored, because
+ * the environment is shared with everything else on the machine.
+ */
+const environment = Type.Object({
+  NODE_ENV: Type.String({ default: 'development' }),
+  PORT: Type.Integer({ default: 3000, minimum: 0, maximum: 65535 }),
+  HOST: Type.String({ default: '127.0.0.1', minLength: 1 }),
+  DATABASE_URL: Type.Optional(Type.String({ pattern: '^postgres(ql)?://' })),
+  EMBEDDED_DATABASE: Type.Optional(Type.Boolean()),
+  DATABASE_POOL_MAX: Type.Integer({ default: 10, minimum: 4, maximum: 200 }),
+  MIGRATE_ON_START: Type.Optional(Type.Boolean()),
+  DATA_DIR: Type.String({ default: '.data', minLength: 1 }),
+  RESERVATION_TTL_SECONDS: Type.Integer({ default: 1800, minimum: 1, maximum: 31_536_000 }),
+  RESERVATION_TTL_MAX_SECONDS: Type.Integer({ default: 86_400, minimum: 1, maximum: 31_536_000 }),
+  EXPIRY_CRON: Type.String({ default: '*/10 * * * * *' }),
+  SEED_DEMO: Type.Optional(Type.Boolean()),
+  RESERVATION_STRATEGY: Type.Union([Type.Literal('batched'), Type.Literal('conditional')], { default: 'batched' }),
+  BOOTSTRAP_API_KEY: Type.Optional(Type.String({ minLength: 32, maxLength: 255, pattern: '^[!-~]+$' })),
+  LOG_LEVEL: Type.Union(
+    ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'].map((level) => Type.Literal(level)),
+    { default: 'info' },
+  ),
+})
+
+type Environment = Static<typeof environment>
+
+export type Config = Readonly<{
+  production: boolean
+  port: number
+  host: string
+  /** Absent: the embedded PostgreSQL under `data_dir`. */
+  database_url: string | undefined
+  database_pool_max: number
+  migrate_on_start: boolean
+  data_dir: string
+  reservation_ttl_seconds: number
+  reservation_ttl_max_seconds: number
+  /** A six-field cron expression, or undefined for an instance that does not sweep. */
+  expiry_cron: string | undefined
+  seed_demo: boolean
+  reservation_strategy: 'batched' | 'conditional'
+  bootstrap_api_key: string | undefined
+  log_level: string
+}>
+
+/** What was wrong with the environment, one line per fault. */
+export class ConfigError extends Error {
+  readonly faults: readonly string[]
+
+  constructor(faults: readonly string[]) {
+    super(`wrong settings:\n${faults.map((fault) => `  ${fault}`).join('\n')}`)
+    this.name = 'ConfigError'
+    this.faults = faults
+  }
+}
+
+/**
+ * Reads and freezes the settings.
+ *
+ * @param source the variables, process.env unless a test passes its own
+ * @throws ConfigError naming every variable that is wrong, each with what it may be
+ */
+export function loadConfig(source: NodeJS.ProcessEnv = process.env): Config {
+  const env = parse(source)
+  const embedded = env.DATABASE_URL === undefined
+  const faults: string[] = []
+  if (embedded && env.NODE_ENV === 'production' && env.EMBEDDED_DATABASE !== true) {
+    faults.push('DATABASE_URL is required with NODE_ENV=production; EMBEDDED_DATABASE=true allows the embedded database')
+  }
+  if (!embedded && env.EMBEDDED_DATABASE === true) {
+    faults.push('EMBEDDED_DATABASE=true contradicts DATABASE_URL; set one of them')
+  }
+  if (env.EXPIRY_CRON !== 'off' && (env.EXPIRY_CRON.trim().split(/\s+/).length !== 6 || !cronIsValid(env.EXPIRY_CRON))) {
+    faults.push(`EXPIRY_CRON must be "off" or a cron expression of six fields, such as "*/10 * * * * *"`)
+  }
+  if (env.RESERVATION_TTL_SECONDS > env.RESERVATION_TTL_MAX_SECONDS) {
+    faults.push('RESERVATION_TTL_SECONDS must not be above RESERVATION_TTL_MAX_SECONDS')
+  }
+  if (faults.length > 0) throw new ConfigError(faults)
+  return Object.freeze({
+    production: env.NODE_ENV === 'production',
+    port: env.PORT,
+    host: env.HOST,
+    database_url: env.DATABASE_URL,
+    database_pool_max: env.DATABASE_POOL_MAX,
+    migrate_on_start: env.MIGRATE_ON_START ?? embedded,
+    data_dir: env.DATA_DIR,
+    reservation_ttl_seconds: env.RESERVATION_TTL_SECONDS,
+    reservation_ttl_max_seconds: env.RESERVATION_TTL_MAX_SECONDS,
+    expiry_cron: env.EXPIRY_CRON === 'off' ? undefined : env.EXPIRY_CRON,
+    seed_demo: env.SEED_DEMO ?? embedded,
+    reservation_strategy: env.RESERVATION_STRATEGY,
+    bootstrap_api_key: env.BOOTSTRAP_API_KEY,
+    log_level: env.LOG_LEVEL,
+  })
+}
+
+function parse(source: NodeJS.ProcessEnv): Environment {
+  // An empty variable (PORT= in a shell or a compose file) means "not set".
+  const known = Object.keys(environment.properties)
+  const data = Object.fromEntries(
+    known.flatMap((name) => (source[name] === undefined || source[name] === '' ? [] : [[name, source[name]]])),
+  )
+  try {
+    return envSchema<Environment>({ schema: environment, data, env: false, dotenv: false })
+  } catch (error) {
+    throw new ConfigError(describe(error))
+  }
+}
+
+type AjvFault = { instancePath: string; message?: string; params?: { allowedValue?: string; allowedValues?: string[] } }
+
+function describe(error: unknown): string[] {
+  const faults = (error as { errors?: AjvFault[] }).errors
+  if (!faults) throw error
+  const lines = new Map<string, string>()
+  for (const fault of faults) {
+    const name = fault.instancePath.slice(1)
+    if (fault.params?.allowedValue !== undefined) {
+      const choices = lines.get(name)
+      lines.set(name, choices ? `${choices}, ${fault.params.allowedValue}` : `${name} must be one of ${fault.params.allowedValue}`)
+    } else if (!lines.has(name)) {
+      lines.set(name, `${name} ${fault.message ?? 'is wrong'}`)
+    }
+  }
+  return [...lines.values()]
+}

@@ -1,0 +1,76 @@
+/**
+ * PostgreSQL's error codes by name, and what they mean to us. Errors are told apart by SQLSTATE and constraint name,
+ * never by message text, which is translated and changes between releases.
+ * Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
+ */
+export const SQLSTATE = {
+  unique_violation: '23505',
+  check_violation: '23514',
+  serialization_failure: '40001',
+  deadlock_detected: '40P01',
+  undefined_table: '42P01',
+  lock_not_available: '55P03',
+  query_canceled: '57014',
+  read_only_sql_transaction: '25006',
+} as const
+
+type ServerError = { code?: unknown; constraint?: unknown; severity?: unknown }
+
+/** The SQLSTATE of a server error; undefined for anything else, a lost connection included. */
+export function sqlstate(error: unknown): string | undefined {
+  const code = (error as ServerError | null | undefined)?.code
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && (error as ServerError).severity !== undefined
+    ? code
+    : undefined
+}
+
+/** The name of the constraint that a server error names. */
+export function violatedConstraint(error: unknown): string | undefined {
+  const name = (error as ServerError | null | undefined)?.constraint
+  return typeof name === 'string' ? name : undefined
+}
+
+/** True if running the whole transaction again may succeed: a deadlock or a serialisation failure. */
+export function isRetryable(error: unknown): boolean {
+  const code = sqlstate(error)
+  return code === SQLSTATE.serialization_failure || code === SQLSTATE.deadlock_detected
+}
+
+/** True if a lock was waited for longer than `lock_timeout`. */
+export function isLockTimeout(error: unknown): boolean {
+  return sqlstate(error) === SQLSTATE.lock_not_available
+}
+
+/**
+ * True if the database can't be asked: the connection was refused, lost or could not be had in time, or the server is
+ * starting, stopping, read-only or out of room (classes 08, 53, 57P0x, 58). knex rejects some of these without a code.
+ */
+export function isUnavailable(error: unknown): boolean {
+  const code = sqlstate(error)
+  if (code === undefined) return looksLikeLostConnection(error)
+  return /^(08|53|58)/.test(code) || /^57P0[1-5]$/.test(code) || code === SQLSTATE.read_only_sql_transaction
+}
+
+const SOCKET_ERRORS = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ENOENT',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+])
+
+// The driver has no codes for these; the names and first words below are pg's, pg-pool's and tarn's own.
+const DRIVER_MESSAGES =
+  /^(Connection terminated|Connection ended|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed|Client is closed|Query read timeout|Unable to acquire a connection|Transaction query already complete|Cannot use a pool after)/i
+
+function looksLikeLostConnection(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  if (error.name === 'KnexTimeoutError' || error.name === 'TimeoutError' || error.name === 'AggregateError') return true
+  const code = (error as NodeJS.ErrnoException).code
+  if (typeof code === 'string' && SOCKET_ERRORS.has(code)) return true
+  return DRIVER_MESSAGES.test(error.message) || (error.cause !== undefined && looksLikeLostConnection(error.cause))
+}
