@@ -1,0 +1,226 @@
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+import { createTallies, type Rate } from './tallies.ts'
+
+/**
+ * What the service counts and times, in one registry of its own. Observing is cheap enough for every request: numbers are
+ * added in place, and become samples only when somebody scrapes.
+ */
+
+export type Verb = 'reserve' | 'confirm' | 'release' | 'extend' | 'expire'
+
+export type QueueGauges = { length: number; length_max: number; oldest_wait_ms: number }
+export type PoolGauges = { used: number; free: number; pending: number }
+export type ExpiryGauges = { backlog: number; oldest_overdue_seconds: number; set_aside: number }
+
+export type Metrics = {
+  registry: Registry
+  /** One answered HTTP request; `route` is its pattern, never its path. */
+  request(method: string, route: string, status: number, duration_ms: number): void
+  /** How a verb ended: `ok`, `replayed` or the refusal's code. */
+  outcome(verb: Verb, code: string, strategy: string, count?: number): void
+  /** Outcomes of the last minute, of this process. */
+  rates(): Rate<'verb' | 'code' | 'strategy'>[]
+  /** How many requests shared a transaction. */
+  batch(size: number): void
+  /** Where a batch spent its time: `wait`, `lock`, `read`, `write`, `commit`, … */
+  phase(name: string, duration_ms: number): void
+  /** A run of the sweeper that ended well. */
+  swept(run: { expired: number; set_aside: number; duration_ms: number }): void
+  /** A run of the sweeper that threw. */
+  sweepFailed(): void
+  /** Each `watch` names where a gauge reads from when it is scraped. */
+  watchQueue(read: () => QueueGauges): void
+  watchPool(name: string, read: () => PoolGauges): void
+  /** May ask the database; when it can't be asked the gauges keep what they had. */
+  watchExpiry(read: () => Promise<ExpiryGauges>): void
+  /** The exposition that Prometheus reads. */
+  text(): Promise<string>
+}
+
+const REQUEST_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
+const PHASE_SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1]
+const BATCH_SIZES = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
+
+/**
+ * The registry and its named metrics.
+ *
+ * @param options.process_metrics false leaves out memory, event loop and garbage collection, which start observers that
+ *   live as long as the process
+ */
+export function createMetrics(options: { process_metrics?: boolean } = {}): Metrics {
+  const registry = new Registry()
+  if (options.process_metrics ?? true) collectDefaultMetrics({ register: registry })
+  return {
+    registry,
+    ...requestMetrics(registry),
+    ...outcomeMetrics(registry),
+    ...batchMetrics(registry),
+    ...sweepMetrics(registry),
+    ...watchedMetrics(registry),
+    text: () => registry.metrics(),
+  }
+}
+
+function requestMetrics(registry: Registry): Pick<Metrics, 'request'> {
+  const requests = createTallies(['method', 'route', 'status'])
+  new Counter({
+    name: 'stock_http_requests_total',
+    help: 'HTTP requests answered, by method, route pattern and status.',
+    labelNames: requests.labels,
+    registers: [registry],
+    collect() {
+      this.reset()
+      for (const { labels, count } of requests.all()) this.inc(labels, count)
+    },
+  })
+  const durations = observers(
+    new Histogram({
+      name: 'stock_http_request_duration_seconds',
+      help: 'Time from the request head to the answer, by method and route pattern.',
+      labelNames: ['method', 'route'],
+      buckets: REQUEST_SECONDS,
+      registers: [registry],
+    }),
+  )
+  return {
+    request(method, route, status, duration_ms) {
+      requests.add(1, method, route, String(status))
+      durations(duration_ms / 1000, method, route)
+    },
+  }
+}
+
+function outcomeMetrics(registry: Registry): Pick<Metrics, 'outcome' | 'rates'> {
+  const outcomes = createTallies(['verb', 'code', 'strategy'])
+  new Counter({
+    name: 'stock_outcomes_total',
+    help: 'How reservations, confirmations, releases, extensions and expiries ended, by strategy.',
+    labelNames: outcomes.labels,
+    registers: [registry],
+    collect() {
+      this.reset()
+      for (const { labels, count } of outcomes.all()) this.inc(labels, count)
+    },
+  })
+  return {
+    outcome: (verb, code, strategy, count = 1) => outcomes.add(count, verb, code, strategy),
+    rates: () => outcomes.lastMinute(),
+  }
+}
+
+function batchMetrics(registry: Registry): Pick<Metrics, 'batch' | 'phase'> {
+  const sizes = new Histogram({
+    name: 'stock_batch_size',
+    help: 'Requests that shared one transaction.',
+    buckets: BATCH_SIZES,
+    registers: [registry],
+  })
+  const phases = observers(
+    new Histogram({
+      name: 'stock_batch_phase_duration_seconds',
+      help: 'Where a batch spent its time.',
+      labelNames: ['phase'],
+      buckets: PHASE_SECONDS,
+      registers: [registry],
+    }),
+  )
+  return {
+    batch: (size) => sizes.observe(size),
+    phase: (name, duration_ms) => phases(duration_ms / 1000, name),
+  }
+}
+
+function sweepMetrics(registry: Registry): Pick<Metrics, 'swept' | 'sweepFailed'> {
+  const expired = new Counter({
+    name: 'stock_expiry_expired_total',
+    help: 'Reservations closed as expired by this process.',
+    registers: [registry],
+  })
+  const set_aside = new Counter({
+    name: 'stock_expiry_set_aside_total',
+    help: 'Reservations that failed to expire alone and were set aside by this process.',
+    registers: [registry],
+  })
+  const runs = new Counter({
+    name: 'stock_expiry_runs_total',
+    help: 'Runs of the sweeper in this process, by result.',
+    labelNames: ['result'],
+    registers: [registry],
+  })
+  const duration = new Histogram({
+    name: 'stock_expiry_run_duration_seconds',
+    help: 'How long a run of the sweeper took.',
+    buckets: REQUEST_SECONDS,
+    registers: [registry],
+  })
+  const last_success = new Gauge({
+    name: 'stock_expiry_last_success_timestamp_seconds',
+    help: 'When the sweeper of this process last finished well; 0 before the first time.',
+    registers: [registry],
+  })
+  runs.inc({ result: 'ok' }, 0)
+  runs.inc({ result: 'failed' }, 0)
+  return {
+    swept(run) {
+      expired.inc(run.expired)
+      set_aside.inc(run.set_aside)
+      runs.inc({ result: 'ok' })
+      duration.observe(run.duration_ms / 1000)
+      last_success.setToCurrentTime()
+    },
+    sweepFailed: () => runs.inc({ result: 'failed' }),
+  }
+}
+
+function watchedMetrics(registry: Registry): Pick<Metrics, 'watchQueue' | 'watchPool' | 'watchExpiry'> {
+  const gauge = (name: string, help: string, read: () => number) =>
+    new Gauge({ name, help, registers: [registry], collect() {
+      this.set(read())
+    } })
+  const pools = new Map<string, () => PoolGauges>()
+  new Gauge({
+    name: 'stock_pool_connections',
+    help: 'Database connections by pool: in use, free, and callers that wait for one.',
+    labelNames: ['pool', 'state'],
+    registers: [registry],
+    collect() {
+      for (const [pool, read] of pools) {
+        for (const [state, value] of Object.entries(read())) this.set({ pool, state }, value)
+      }
+    },
+  })
+  return {
+    watchQueue(read) {
+      gauge('stock_queue_length', 'Requests that wait for a batch.', () => read().length)
+      gauge('stock_queue_length_max', 'Past so many waiting requests a new one is refused.', () => read().length_max)
+      gauge('stock_queue_oldest_wait_seconds', 'How long the oldest has waited.', () => read().oldest_wait_ms / 1000)
+    },
+    watchPool: (name, read) => void pools.set(name, read),
+    watchExpiry(read) {
+      let last: ExpiryGauges = { backlog: 0, oldest_overdue_seconds: 0, set_aside: 0 }
+      new Gauge({
+        name: 'stock_expiry_backlog',
+        help: 'Overdue reservations that no sweep has closed yet, on the whole database.',
+        registers: [registry],
+        async collect() {
+          last = await read().catch(() => last)
+          this.set(last.backlog)
+        },
+      })
+      // Collected in the order of their making, so these two show what the first one read.
+      gauge('stock_expiry_oldest_overdue_seconds', 'How long ago the oldest of them expired.', () => last.oldest_overdue_seconds)
+      gauge('stock_expiry_set_aside', 'Reservations that wait for another try after failing alone.', () => last.set_aside)
+    },
+  }
+}
+
+/** A histogram whose labelled children are resolved once. */
+function observers(histogram: Histogram): (value: number, ...labels: string[]) => void {
+  const children = new Map<string, { observe: (value: number) => void }>()
+  return (value, ...labels) => {
+    const key = labels.join('\n')
+    let child = children.get(key)
+    if (!child) children.set(key, (child = histogram.labels(...labels)))
+    child.observe(value)
+  }
+}
