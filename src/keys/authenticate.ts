@@ -1,0 +1,123 @@
+import type { Knex } from 'knex'
+import { LRUCache } from 'lru-cache'
+import { timingSafeEqual } from 'node:crypto'
+import { refused, type Refusal } from '../errors.ts'
+import { SCOPES, type Scope } from './keys.ts'
+import { selectHasEverHadKeys, selectValidSecret, type ValidSecret } from './queries.ts'
+import { fingerprint } from './secret.ts'
+
+/**
+ * Who is calling. What the database said is believed for at most 5 s, counted from before it was asked, so a revocation
+ * acts within 5 s; through an outage a known key goes on working for as long.
+ */
+const CACHE_MS = 5000
+/** Far more than there are keys: the rest are guesses, which must not fill the memory. */
+const CACHE_ENTRIES_MAX = 10_000
+/** Nothing shorter or longer is a secret, so it is refused without asking the database. */
+const SECRET_LENGTH_MIN = 32
+const SECRET_LENGTH_MAX = 255
+
+export type Authenticated = {
+  ok: true
+  /** The key's name; '' while the service is open. */
+  client: string
+  /** With `admin`, all of them. */
+  scopes: ReadonlySet<Scope>
+  /** True until the first key ever is created: anybody may do everything. */
+  open: boolean
+}
+
+export type Authenticator = {
+  /**
+   * @param secret what stood after `Bearer`, undefined where nothing did
+   * @throws DatabaseUnavailable if the database is away and what it said last is older than 5 s
+   */
+  authenticate(secret: string | undefined): Promise<Authenticated | { ok: false; refusal: Refusal }>
+}
+
+/** @param deps.now a clock in milliseconds, for tests */
+export function createAuthenticator(deps: { db: Knex; now?: () => number }): Authenticator {
+  const { db, now = () => performance.now() } = deps
+  const findSecret = createSecretFinder(db, now)
+  const isClosed = createClosedCheck(db, now)
+
+  return {
+    async authenticate(secret) {
+      if (secret !== undefined && secret.length >= SECRET_LENGTH_MIN && secret.length <= SECRET_LENGTH_MAX) {
+        const { id, digest } = fingerprint(secret)
+        const known = await findSecret(id)
+        if (known && timingSafeEqual(known.digest, digest)) {
+          return { ok: true, client: known.name, scopes: effectiveScopes(known.scopes), open: false }
+        }
+      }
+      if (!(await isClosed())) return { ok: true, client: '', scopes: EVERYTHING, open: true }
+      return refused({
+        code: 'unauthenticated',
+        detail:
+          secret === undefined
+            ? 'send an API key: "Authorization: Bearer <api key>"'
+            : 'this API key is unknown, or was revoked or replaced; ask whoever runs the service for a new one',
+      })
+    },
+  }
+}
+
+/** True from the first key ever created on, whether it was revoked since or not: from then on a key is needed. */
+export function hasEverHadKeys(db: Knex): Promise<boolean> {
+  return selectHasEverHadKeys(db)
+}
+
+/** Finds secrets by id; those who ask for the same one at the same time share one query. */
+function createSecretFinder(db: Knex, now: () => number): (id: string) => Promise<ValidSecret | null> {
+  const cache = new LRUCache<string, { secret: ValidSecret | null }>({
+    max: CACHE_ENTRIES_MAX,
+    ttl: CACHE_MS,
+    ttlResolution: 0,
+    perf: { now },
+  })
+  const inFlight = new Map<string, Promise<ValidSecret | null>>()
+
+  async function ask(id: string): Promise<ValidSecret | null> {
+    const asked_at = now()
+    const secret = (await selectValidSecret(db, id)) ?? null
+    // A rotated secret that ends in 2 s must not be believed for 5; lru-cache takes a ttl of 0 for "for ever".
+    const ttl = Math.max(1, Math.min(CACHE_MS, secret?.ends_in_ms ?? CACHE_MS))
+    cache.set(id, { secret }, { ttl, start: asked_at })
+    return secret
+  }
+
+  return (id) => {
+    const cached = cache.get(id)
+    if (cached) return Promise.resolve(cached.secret)
+    const asked = inFlight.get(id) ?? ask(id).finally(() => inFlight.delete(id))
+    inFlight.set(id, asked)
+    return asked
+  }
+}
+
+/** Whether a key is needed. "No" is believed for 5 s, "yes" for ever: keys are never deleted. */
+function createClosedCheck(db: Knex, now: () => number): () => Promise<boolean> {
+  let closed = false
+  let open_until = -Infinity
+  let asked: Promise<boolean> | undefined
+
+  async function ask(): Promise<boolean> {
+    const asked_at = now()
+    closed = await selectHasEverHadKeys(db)
+    if (!closed) open_until = asked_at + CACHE_MS
+    return closed
+  }
+
+  return async () => {
+    if (closed) return true
+    if (now() < open_until) return false
+    asked ??= ask().finally(() => (asked = undefined))
+    return asked
+  }
+}
+
+const EVERYTHING: ReadonlySet<Scope> = new Set(SCOPES)
+
+function effectiveScopes(scopes: readonly Scope[]): ReadonlySet<Scope> {
+  return scopes.includes('admin') ? EVERYTHING : new Set(scopes)
+}
