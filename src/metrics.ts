@@ -198,18 +198,20 @@ function watchedMetrics(registry: Registry): Pick<Metrics, 'watchQueue' | 'watch
     watchPool: (name, read) => void pools.set(name, read),
     watchExpiry(read) {
       let last: ExpiryGauges = { backlog: 0, oldest_overdue_seconds: 0, set_aside: 0 }
-      new Gauge({
-        name: 'stock_expiry_backlog',
-        help: 'Overdue reservations that no sweep has closed yet, on the whole database.',
-        registers: [registry],
-        async collect() {
-          last = await read().catch(() => last)
-          this.set(last.backlog)
-        },
-      })
-      // Collected in the order of their making, so these two show what the first one read.
-      gauge('stock_expiry_oldest_overdue_seconds', 'How long ago the oldest of them expired.', () => last.oldest_overdue_seconds)
-      gauge('stock_expiry_set_aside', 'Reservations that wait for another try after failing alone.', () => last.set_aside)
+      let asked: Promise<ExpiryGauges> | undefined
+      // The three are collected at the same time, so they share one answer.
+      const ask = () =>
+        (asked ??= read()
+          .catch(() => last)
+          .then((answer) => (last = answer))
+          .finally(() => (asked = undefined)))
+      const gauge = (name: string, help: string, field: keyof ExpiryGauges) =>
+        new Gauge({ name, help, registers: [registry], async collect() {
+          this.set((await ask())[field])
+        } })
+      gauge('stock_expiry_backlog', 'Overdue reservations that no sweep has closed yet, in the database.', 'backlog')
+      gauge('stock_expiry_oldest_overdue_seconds', 'How long ago the oldest of them expired.', 'oldest_overdue_seconds')
+      gauge('stock_expiry_set_aside', 'Reservations that failed to expire alone and wait for a retry.', 'set_aside')
     },
   }
 }

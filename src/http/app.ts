@@ -1,0 +1,47 @@
+import Koa from 'koa'
+import type { Logger } from 'pino'
+import type { Authenticator } from '../keys/authenticate.ts'
+import type { Metrics } from '../metrics.ts'
+import { reservationRoutes, type ReservationRoutesDeps } from '../reservations/routes.ts'
+import { stockRoutes, type StockRoutesDeps } from '../stock/routes.ts'
+import { accessLog } from './middleware/access_log.ts'
+import { createAuthorizer } from './middleware/authorize.ts'
+import { draining } from './middleware/draining.ts'
+import { measure } from './middleware/measure.ts'
+import { problems } from './middleware/problems.ts'
+import { requireHost } from './middleware/require_host.ts'
+import { requestId } from './middleware/request_id.ts'
+import { API_HEADERS, securityHeaders } from './middleware/security_headers.ts'
+import { unmatched } from './middleware/unmatched.ts'
+import { createRouter } from './router.ts'
+
+/** What the HTTP side needs from the rooms. */
+export type AppDeps = {
+  log: Logger
+  metrics: Metrics
+  authenticator: Authenticator
+  stock: StockRoutesDeps
+  reservations: ReservationRoutesDeps
+  /** True from the moment on that the service stops. */
+  isDraining: () => boolean
+}
+
+/** The Koa app. What stands first sees everything that comes after it. */
+export function createApp(deps: AppDeps): Koa {
+  const app = new Koa()
+  app.silent = true
+  app.context.log = deps.log
+  app.on('error', (error: unknown) => deps.log.debug({ err: error }, 'a connection failed'))
+  const router = createRouter([...reservationRoutes(deps.reservations), ...stockRoutes(deps.stock)], createAuthorizer(deps.authenticator))
+  app
+    .use(requestId())
+    .use(accessLog(deps.log))
+    .use(measure(deps.metrics))
+    .use(problems(deps.log))
+    .use(securityHeaders(API_HEADERS))
+    .use(requireHost())
+    .use(draining(deps.isDraining))
+    .use(router.routes())
+    .use(unmatched())
+  return app
+}

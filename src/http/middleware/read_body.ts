@@ -1,0 +1,73 @@
+import type { Context, Middleware } from 'koa'
+import getRawBody from 'raw-body'
+import type { Refusal } from '../../errors.ts'
+import { findUnstorable, parseJson } from '../json.ts'
+import { refuse } from '../problem.ts'
+
+/** Bytes of a body at most. */
+export const BODY_BYTES_MAX = 65_536
+export const BULK_BODY_BYTES_MAX = 1_048_576
+
+/**
+ * Reads and parses the body into `ctx.state.body`; `ctx.state.body_bytes` is its size.
+ *
+ * @param options.optional an absent body is undefined, not a refusal
+ */
+export function readBody(options: { optional: boolean; limit_bytes: number }): Middleware {
+  const { optional, limit_bytes } = options
+  const too_large: Refusal = { code: 'payload_too_large', limit_bytes }
+
+  return async (ctx, next) => {
+    const length = announcedLength(ctx)
+    if (length === 0) return optional ? next() : refuse(ctx, EMPTY)
+    if (!isJson(ctx)) return refuse(ctx, { code: 'unsupported_media_type' })
+    if (length !== undefined && length > limit_bytes) return refuse(ctx, too_large)
+    let bytes: Buffer
+    try {
+      bytes = await getRawBody(ctx.req, { length: length ?? null, limit: limit_bytes })
+    } catch (error) {
+      if ((error as { type?: string }).type === 'entity.too.large') return refuse(ctx, too_large)
+      // The client broke off; nobody reads this answer.
+      return refuse(ctx, { code: 'malformed_json', detail: 'the body broke off' })
+    }
+    if (bytes.length === 0) return optional ? next() : refuse(ctx, EMPTY)
+    const refusal = take(ctx, bytes)
+    return refusal === undefined ? next() : refuse(ctx, refusal)
+  }
+}
+
+const EMPTY: Refusal = { code: 'malformed_json', detail: 'the body is empty' }
+
+function take(ctx: Context, bytes: Buffer): Refusal | undefined {
+  let body: unknown
+  try {
+    body = parseJson(bytes)
+  } catch (error) {
+    return { code: 'malformed_json', detail: describe(error) }
+  }
+  const fault = findUnstorable(body)
+  if (fault !== undefined) return { code: 'invalid_request', errors: [fault] }
+  ctx.state.body = body
+  ctx.state.body_bytes = bytes.length
+  return undefined
+}
+
+/** V8 quotes the text around the fault, which may be a customer's; the position is enough. */
+function describe(error: unknown): string {
+  const position = /at position \d+/.exec((error as SyntaxError).message)?.[0]
+  return position === undefined ? 'it could not be parsed' : `it could not be parsed ${position}`
+}
+
+/** 0 for no body at all, undefined for one whose length is not known before it ends. */
+function announcedLength(ctx: Context): number | undefined {
+  const { headers } = ctx.req
+  if (headers['transfer-encoding'] !== undefined) return undefined
+  return headers['content-length'] === undefined ? 0 : Number(headers['content-length'])
+}
+
+const JSON_UTF_8 = /^application\/json[ \t]*(;[ \t]*charset[ \t]*=[ \t]*"?utf-?8"?[ \t]*)?;?$/i
+
+function isJson(ctx: Context): boolean {
+  const { 'content-type': type = '', 'content-encoding': encoding = 'identity' } = ctx.req.headers
+  return (type === 'application/json' || JSON_UTF_8.test(type)) && encoding.toLowerCase() === 'identity'
+}

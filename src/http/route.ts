@@ -1,0 +1,100 @@
+import type { Context } from 'koa'
+import type { Static, TObject, TSchema } from 'typebox'
+import type { Fault, Refusal, RefusalCode } from '../errors.ts'
+import { abortSignalOf } from './disconnect.ts'
+
+/**
+ * One declaration per route. The router and the OpenAPI document are both made from it, so neither can promise what the
+ * other doesn't do.
+ */
+
+export type Scope = 'read' | 'reserve' | 'admin'
+
+/** What a handler gets: everything checked, nothing left to parse. */
+export type Call<Params, Query, Body> = {
+  params: Params
+  query: Query
+  body: Body
+  /** The API key's name; '' while the service is open. */
+  client: string
+  /** The Idempotency-Key, where the route takes one and the request has one. */
+  idempotency_key: string | undefined
+  ctx: Context
+}
+
+/** What a handler answers. `body` is sent as JSON, a string as it is. */
+export type Answer =
+  | { status: number; body: unknown; headers?: Readonly<Record<string, string>> }
+  | { refusal: Refusal }
+
+/** An answer as the document describes it. */
+export type Response = {
+  description: string
+  schema?: TSchema
+  content_type?: string
+  headers?: Readonly<Record<string, string>>
+}
+
+/**
+ * What a route does with an Idempotency-Key: `accepted`, `ignored` (the verb is idempotent by itself, so the key is only
+ * checked) or `refused` (the keys belong to the items of the body).
+ */
+export type IdempotencyRule = 'accepted' | 'ignored' | 'refused'
+
+type Definition<Params extends TObject, Query extends TObject, Body extends TSchema> = {
+  method: 'GET' | 'PUT' | 'POST'
+  /** With its parameters in braces, as OpenAPI writes it. */
+  path: string
+  operation_id: string
+  tag: string
+  summary: string
+  description?: string
+  /** What an API key needs; `open` for none. */
+  scope: Scope | 'open'
+  params?: Params
+  /** What a path is answered whose parameters nothing can have; else 400 `invalid_request`. */
+  impossible?: (params: Record<string, string>) => Refusal
+  query?: Query
+  body?: Body
+  body_optional?: boolean
+  /** A bulk route: its body may have 1 MiB. */
+  bulk?: boolean
+  idempotency?: IdempotencyRule
+  if_match?: boolean
+  if_none_match?: boolean
+  /** What a schema can't say. Called with what the schemas let through. */
+  check?: (call: { query: Static<Query>; body: Static<Body> }) => Fault[]
+  /** Asked before the body is read: false refuses with 503. */
+  hasRoom?: () => boolean
+  responses: Readonly<Record<number, Response>>
+  /** What it may refuse with, besides what every route may. */
+  refusals?: readonly RefusalCode[]
+  handle: (call: Call<Static<Params>, Static<Query>, Static<Body>>) => Answer | Promise<Answer>
+}
+
+/** A route as the router and the document see it. */
+export type Route = Definition<TObject, TObject, TSchema>
+
+/** A route, its handler typed by its schemas. */
+export function route<
+  Params extends TObject = TObject<{}>,
+  Query extends TObject = TObject<{}>,
+  Body extends TSchema = TSchema,
+>(definition: Definition<Params, Query, Body>): Route {
+  return definition as unknown as Route
+}
+
+/** A successful answer. */
+export function answer(status: number, body: unknown, headers?: Readonly<Record<string, string>>): Answer {
+  return headers === undefined ? { status, body } : { status, body, headers }
+}
+
+/** A refusal as an answer. */
+export function refuseWith(refusal: Refusal): Answer {
+  return { refusal }
+}
+
+/** Aborts when the client leaves before it was answered. */
+export function signalOf(call: { ctx: Context }): AbortSignal {
+  return abortSignalOf(call.ctx)
+}

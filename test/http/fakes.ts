@@ -1,0 +1,71 @@
+import pino from 'pino'
+import type { AppDeps } from '../../src/http/app.ts'
+import { createMetrics } from '../../src/metrics.ts'
+import type { Reservation, ReserveRequest } from '../../src/reservations/reservation.ts'
+import { sumLines } from '../../src/reservations/reservation.ts'
+import type { Level } from '../../src/stock/levels.ts'
+import { ok } from '../../src/errors.ts'
+
+/**
+ * Rooms that answer at once and remember nothing, for what can be shown about the HTTP side without a database. A test
+ * names only what it wants otherwise.
+ */
+
+const AT = new Date('2026-01-02T03:04:05.678Z')
+
+export function reservationOf(request: Partial<ReserveRequest> = {}): Reservation {
+  return {
+    id: '01941f29-7c00-7000-8000-000000000000',
+    status: 'pending',
+    lines: sumLines(request.lines ?? [{ sku: 'A', quantity: 1 }]),
+    customer_id: request.customer_id ?? null,
+    reference: request.reference ?? null,
+    metadata: request.metadata ?? null,
+    created_at: AT,
+    expires_at: new Date(AT.getTime() + 1_800_000),
+    closed_at: null,
+    release_reason: null,
+    strategy: 'batched',
+    ttl_variant: null,
+  }
+}
+
+export function levelOf(level: Partial<Level> = {}): Level {
+  return { sku: 'A', stock: 10, temp_reserved_stock: 2, available: 8, seq: 5, updated_at: AT, ...level }
+}
+
+export function fakeDeps(overrides: Partial<AppDeps> = {}): AppDeps {
+  return {
+    log: pino({ level: 'silent' }),
+    metrics: createMetrics({ process_metrics: false }),
+    authenticator: {
+      authenticate: () =>
+        Promise.resolve({ ok: true, client: '', scopes: new Set(['read', 'reserve', 'admin'] as const), open: true }),
+    },
+    stock: {
+      readLevel: (sku) => Promise.resolve(sku === 'missing' ? undefined : levelOf({ sku })),
+      readLevels: (skus) => Promise.resolve(skus.map((sku) => levelOf({ sku }))),
+      listLevels: () => Promise.resolve([levelOf()]),
+      setStock: (items) =>
+        Promise.resolve(ok({ levels: items.map(({ sku, stock }) => levelOf({ sku, stock })), created: [] })),
+      adjustStock: ({ items }) =>
+        Promise.resolve(ok({ levels: items.map(({ sku }) => levelOf({ sku })), replayed: false })),
+      readLedger: () => Promise.resolve([]),
+    },
+    reservations: {
+      ttl_max_seconds: 86_400,
+      reservations: {
+        reserve: (request) => Promise.resolve(ok({ reservation: reservationOf(request), replayed: false })),
+        confirm: () => Promise.resolve(ok(reservationOf())),
+        release: () => Promise.resolve(ok(reservationOf())),
+        extend: () => Promise.resolve(ok(reservationOf())),
+        read: () => Promise.resolve(undefined),
+        list: () => Promise.resolve(ok({ reservations: [], next_cursor: null })),
+        hasRoom: () => true,
+      },
+    },
+    isDraining: () => false,
+    ...overrides,
+  }
+}
+
