@@ -9,6 +9,21 @@ export type Executor = Knex | Knex.Transaction
 const ATTEMPTS_MAX = 5
 const BACKOFF_MS = 5
 
+/** Work in a transaction; `rollback(value)` undoes all of it and makes `value` the transaction's answer. */
+export type Work<T> = (tx: Knex.Transaction, rollback: (value: T) => never) => Promise<T>
+
+class RolledBack {
+  readonly value: unknown
+
+  constructor(value: unknown) {
+    this.value = value
+  }
+}
+
+function rollback(value: unknown): never {
+  throw new RolledBack(value)
+}
+
 /**
  * Runs `work` in one transaction at READ COMMITTED and commits it. A deadlock or a serialisation failure runs the whole
  * of it again, at most five times; `work` must therefore be free of effects outside the database.
@@ -16,7 +31,7 @@ const BACKOFF_MS = 5
  * @throws DatabaseUnavailable with `outcome: 'unknown'` if the connection broke while COMMIT was in flight, else `'none'`
  * @throws what `work` throws, after the rollback
  */
-export async function transaction<T>(db: Knex, work: (tx: Knex.Transaction) => Promise<T>): Promise<T> {
+export async function transaction<T>(db: Knex, work: Work<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await runOnce(db, work)
@@ -28,15 +43,16 @@ export async function transaction<T>(db: Knex, work: (tx: Knex.Transaction) => P
   }
 }
 
-async function runOnce<T>(db: Knex, work: (tx: Knex.Transaction) => Promise<T>): Promise<T> {
+async function runOnce<T>(db: Knex, work: Work<T>): Promise<T> {
   let committing = false
   try {
     return await db.transaction(async (tx) => {
-      const value = await work(tx)
+      const value = await work(tx, rollback)
       committing = true
       return value
     })
   } catch (error) {
+    if (error instanceof RolledBack) return error.value as T
     if (error instanceof DatabaseUnavailable) throw error
     // A server error at COMMIT with a SQLSTATE of its own is a definite rollback; a broken connection is not.
     if (committing && (sqlstate(error) === undefined || isUnavailable(error))) {

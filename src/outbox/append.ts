@@ -1,0 +1,36 @@
+import { v7 as uuidv7 } from 'uuid'
+import type { Executor } from '../database/transaction.ts'
+import { insertOutboxRow } from './queries.ts'
+
+/** The events a reader can see. */
+export type EventType =
+  | 'reservation.created'
+  | 'reservation.confirmed'
+  | 'reservation.released'
+  | 'reservation.expired'
+  | 'reservation.extended'
+  | 'stock.sold_out'
+  | 'stock.back'
+
+/** An event before it has its position. */
+export type EventDraft = { type: EventType; data: Record<string, unknown> }
+
+/**
+ * Writes events with the change that they tell of, in its transaction, in the order given. None: writes nothing.
+ *
+ * @param ordered_at when the transaction had its counters locked, in PostgreSQL's text form with microseconds; null
+ *   where it locks no counter: the moment of writing
+ */
+export async function appendEvents(
+  db: Executor,
+  events: readonly EventDraft[],
+  ordered_at: string | null,
+): Promise<void> {
+  if (events.length === 0) return
+  await insertOutboxRow(db, {
+    id: uuidv7(),
+    ordered_at,
+    events: JSON.stringify(events),
+    event_count: events.length,
+  })
+}

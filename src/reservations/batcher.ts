@@ -1,0 +1,322 @@
+import type { Logger } from 'pino'
+import { DatabaseUnavailable, refused, type Refusal } from '../errors.ts'
+import { Blocked, KEYS, subjectOfReservation, subjectOfSku } from './blocked.ts'
+import type { FlightOptions } from './flight.ts'
+import type { Operation, Outcome } from './plan.ts'
+
+/**
+ * One first-in-first-out queue, one transaction in flight. While a batch flies the next one gathers; there is no timer, so
+ * an idle service adds no delay. Invariant: every request that was taken gets exactly one answer, and requests of one SKU
+ * are decided in the order in which they came.
+ *
+ * A hot row takes one commit at a time, so a transaction for each request is bound to a few thousand a second however many
+ * connections there are; many requests per commit are not.
+ *
+ * Requests for a row that another session keeps locked wait in a lane of their own, so that one stuck row does not stop
+ * the shop.
+ */
+
+export type BatcherOptions = {
+  fly: (operations: readonly Operation[], options: FlightOptions) => Promise<Map<Operation, Outcome>>
+  log: Logger
+  observeBatch: (size: number) => void
+  observeWait: (duration_ms: number) => void
+  limits?: Partial<BatcherLimits>
+}
+
+export type BatcherLimits = {
+  /** Waiting requests past which a new one is refused at once. */
+  length_max: number
+  /** Requests and lines that share a transaction: beyond a few hundred a batch gains nothing and only adds latency. */
+  batch_size_max: number
+  batch_lines_max: number
+  /** A request that has waited longer is dropped unexecuted: its client has most likely given up. */
+  wait_ms_max: number
+  /** Rows waited for apart at one time, requests that wait in them, and how many of them fly at once. */
+  lanes_max: number
+  lanes_length_max: number
+  lanes_flying_max: number
+}
+
+const LIMITS: BatcherLimits = {
+  length_max: 10_000,
+  batch_size_max: 300,
+  batch_lines_max: 3000,
+  wait_ms_max: 1000,
+  lanes_max: 16,
+  lanes_length_max: 1000,
+  lanes_flying_max: 2,
+}
+
+/** A batch that meets a lock nobody holds any more is tried so often before its requests are run one by one. */
+const TRIES_MAX = 3
+
+type Waiting = {
+  operation: Operation
+  signal: AbortSignal | undefined
+  arrived: number
+  tries: number
+  answer: (outcome: Outcome) => void
+  fail: (error: unknown) => void
+}
+
+type Lane = { subject: string; waiting: Waiting[]; flying: boolean }
+
+export type QueueState = {
+  length: number
+  length_max: number
+  oldest_wait_ms: number
+  /** Rows that another session keeps locked, and how many requests wait for each. */
+  lanes: { subject: string; length: number }[]
+}
+
+export class Batcher {
+  readonly #options: BatcherOptions
+  readonly #limits: BatcherLimits
+  #queue: Waiting[] = []
+  readonly #lanes = new Map<string, Lane>()
+  #running = false
+  #lanes_flying = 0
+  #stopping = false
+  #whenIdle: (() => void)[] = []
+
+  constructor(options: BatcherOptions) {
+    this.#options = options
+    this.#limits = { ...LIMITS, ...options.limits }
+  }
+
+  /**
+   * Queues an operation; answers when its transaction has committed.
+   *
+   * @returns its outcome; `overloaded` if the queue is full, if it waited more than a second, or if `signal` was aborted
+   *   before it was executed
+   * @throws what the operation alone threw: a bug
+   */
+  submit(operation: Operation, signal?: AbortSignal): Promise<Outcome> {
+    if (!this.hasRoom(1)) {
+      return Promise.resolve(overloaded(this.#stopping ? 'This instance is stopping.' : 'The queue is full.'))
+    }
+    return new Promise((answer, fail) => {
+      this.#queue.push({ operation, signal, arrived: performance.now(), tries: 0, answer, fail })
+      this.#start()
+    })
+  }
+
+  /** Whether so many more requests would be taken. */
+  hasRoom(requests: number): boolean {
+    return !this.#stopping && this.#queue.length + requests <= this.#limits.length_max
+  }
+
+  /** How full the queue is, and which rows are waited for apart. */
+  state(): QueueState {
+    const oldest = this.#queue[0]
+    return {
+      length: this.#queue.length,
+      length_max: this.#limits.length_max,
+      oldest_wait_ms: oldest === undefined ? 0 : performance.now() - oldest.arrived,
+      lanes: Array.from(this.#lanes.values(), ({ subject, waiting }) => ({ subject, length: waiting.length })),
+    }
+  }
+
+  /** Takes nothing more and resolves when everything taken is answered. */
+  async stop(): Promise<void> {
+    this.#stopping = true
+    while (!this.#isIdle()) await new Promise<void>((resolve) => this.#whenIdle.push(resolve))
+  }
+
+  #isIdle(): boolean {
+    const waiting = [...this.#lanes.values()].some((lane) => lane.flying || lane.waiting.length > 0)
+    return !this.#running && this.#queue.length === 0 && !waiting
+  }
+
+  #noteIdle(): void {
+    if (!this.#isIdle()) return
+    for (const resolve of this.#whenIdle.splice(0)) resolve()
+  }
+
+  #start(): void {
+    if (this.#running) return
+    this.#running = true
+    // All that this turn of the event loop has read off its sockets shares the first batch.
+    setImmediate(() => void this.#run())
+  }
+
+  async #run(): Promise<void> {
+    while (this.#queue.length > 0) {
+      const batch = this.#assemble(this.#queue, this.#limits.batch_size_max, true)
+      if (batch.length > 0) await this.#fly(batch, undefined)
+    }
+    this.#running = false
+    this.#noteIdle()
+  }
+
+  /** Takes the next batch off a queue; who waited too long or left is answered, who needs a locked row is put apart. */
+  #assemble(queue: Waiting[], size_max: number, divert: boolean): Waiting[] {
+    const batch: Waiting[] = []
+    const now = performance.now()
+    let lines = 0
+    let taken = 0
+    for (const request of queue) {
+      if (batch.length >= size_max || (lines >= this.#limits.batch_lines_max && batch.length > 0)) break
+      taken += 1
+      if (this.#drop(request, now)) continue
+      const subject = divert ? this.#laneOf(request.operation) : undefined
+      if (subject !== undefined) {
+        this.#putApart(request, subject)
+        continue
+      }
+      lines += request.operation.verb === 'reserve' ? request.operation.lines.length : 1
+      batch.push(request)
+    }
+    queue.splice(0, taken)
+    return batch
+  }
+
+  #drop(request: Waiting, now: number): boolean {
+    if (request.signal?.aborted === true) {
+      request.answer(overloaded('The client left before this was executed.'))
+      return true
+    }
+    if (now - request.arrived <= this.#limits.wait_ms_max) return false
+    request.answer(overloaded('This waited for more than a second and was not executed.'))
+    return true
+  }
+
+  #laneOf(operation: Operation): string | undefined {
+    if (this.#lanes.size === 0) return undefined
+    const subjects =
+      operation.verb === 'reserve'
+        ? operation.lines.map((line) => subjectOfSku(line.sku))
+        : [subjectOfReservation(operation.id)]
+    return subjects.find((subject) => this.#lanes.has(subject))
+  }
+
+  async #fly(batch: Waiting[], lane: Lane | undefined): Promise<void> {
+    const started = performance.now()
+    this.#options.observeBatch(batch.length)
+    this.#options.observeWait(started - (batch[0]?.arrived ?? started))
+    try {
+      const outcomes = await this.#options.fly(
+        batch.map((request) => request.operation),
+        {
+          deadline: started + this.#limits.wait_ms_max,
+          ...(lane === undefined ? { isApart: (subject: string) => this.#lanes.has(subject) } : {}),
+        },
+      )
+      for (const request of batch) this.#settle(request, outcomes.get(request.operation))
+      if (lane !== undefined && lane.waiting.length === 0) this.#lanes.delete(lane.subject)
+    } catch (error) {
+      await this.#recover(batch, lane, error)
+    }
+  }
+
+  #settle(request: Waiting, outcome: Outcome | undefined): void {
+    if (outcome === undefined) request.fail(new Error('a flight left an operation without an outcome'))
+    else request.answer(outcome)
+  }
+
+  async #recover(batch: Waiting[], lane: Lane | undefined, error: unknown): Promise<void> {
+    if (error instanceof DatabaseUnavailable) {
+      this.#options.log.error({ err: error, requests: batch.length }, 'a batch lost its database')
+      for (const request of batch) request.answer(refused({ code: 'database_unavailable', outcome: error.outcome }))
+      return
+    }
+    const tried = Math.max(...batch.map((request) => (request.tries += 1)))
+    if (error instanceof Blocked && (error.apart.size > 0 || tried < TRIES_MAX)) {
+      if (lane === undefined) this.#split(batch, error)
+      else this.#keepWaiting(batch, lane)
+      return
+    }
+    const alone = batch[0]
+    if (batch.length > 1) {
+      // One bad request must fail alone.
+      this.#options.log.warn({ err: error, requests: batch.length }, 'a batch failed; its requests run one by one')
+      for (const request of batch) await this.#fly([request], lane)
+    } else if (error instanceof Blocked) {
+      alone?.answer(overloaded('Another session holds a row that this needs.'))
+    } else {
+      alone?.fail(error)
+    }
+  }
+
+  /** Who needs the locked row waits apart; the rest goes back to the head of the queue, in order. */
+  #split(batch: Waiting[], { apart }: Blocked): void {
+    this.#options.log.warn(
+      { subjects: [...new Set(apart.values())].slice(0, 10), requests: apart.size },
+      'rows are locked by another session; their requests wait apart',
+    )
+    const rest: Waiting[] = []
+    for (const request of batch) {
+      const subject = apart.get(request.operation)
+      if (subject === undefined) rest.push(request)
+      else this.#putApart(request, subject)
+    }
+    this.#queue.unshift(...rest)
+  }
+
+  #putApart(request: Waiting, subject: string): void {
+    let lane = this.#lanes.get(subject)
+    if (lane === undefined) {
+      if (this.#lanes.size >= this.#limits.lanes_max) this.#forgetIdleLane()
+      if (this.#lanes.size >= this.#limits.lanes_max) {
+        request.answer(overloaded('Too many rows are held by other sessions.'))
+        return
+      }
+      lane = { subject, waiting: [], flying: false }
+      this.#lanes.set(subject, lane)
+    }
+    let length = 0
+    for (const { waiting } of this.#lanes.values()) length += waiting.length
+    if (length >= this.#limits.lanes_length_max) {
+      request.answer(overloaded('Another session holds a row that this needs, and too many wait for it.'))
+      return
+    }
+    lane.waiting.push(request)
+    this.#startLanes()
+  }
+
+  #forgetIdleLane(): void {
+    for (const [subject, lane] of this.#lanes) {
+      if (lane.flying || lane.waiting.length > 0) continue
+      this.#lanes.delete(subject)
+      return
+    }
+  }
+
+  #startLanes(): void {
+    for (const lane of this.#lanes.values()) {
+      if (this.#lanes_flying >= this.#limits.lanes_flying_max) return
+      if (!lane.flying && lane.waiting.length > 0) void this.#runLane(lane)
+    }
+  }
+
+  /** One flight of a lane, then another lane's turn. */
+  async #runLane(lane: Lane): Promise<void> {
+    lane.flying = true
+    this.#lanes_flying += 1
+    const batch = this.#assemble(lane.waiting, lane.subject === KEYS ? 1 : this.#limits.batch_size_max, false)
+    if (batch.length > 0) await this.#fly(batch, lane)
+    lane.flying = false
+    this.#lanes_flying -= 1
+    // To the end of the line, so that every lane gets its turn. An empty one stays while its row is still locked: the next
+    // request for it must not stall the main queue to find that out again.
+    if (this.#lanes.delete(lane.subject) && (lane.subject !== KEYS || lane.waiting.length > 0)) {
+      this.#lanes.set(lane.subject, lane)
+    }
+    this.#startLanes()
+    this.#noteIdle()
+  }
+
+  #keepWaiting(batch: Waiting[], lane: Lane): void {
+    if (lane.subject !== KEYS) {
+      lane.waiting.unshift(...batch)
+      return
+    }
+    // Alone, and its key still in flight elsewhere after the lock timeout.
+    for (const request of batch) request.answer(refused({ code: 'idempotency_key_in_use' }))
+  }
+}
+
+function overloaded(detail: string): { ok: false; refusal: Refusal } {
+  return refused({ code: 'overloaded', detail })
+}

@@ -1,0 +1,113 @@
+import type { Knex } from 'knex'
+import { isLockTimeout } from '../database/sqlstate.ts'
+import { transaction } from '../database/transaction.ts'
+import { DatabaseUnavailable } from '../errors.ts'
+import { selectUnlockedSkus } from '../stock/queries.ts'
+import type { OnClosed } from './hooks.ts'
+import { lineChanges, presentReservation, type Step } from './plan.ts'
+import {
+  expireTaken,
+  peekOverdue,
+  setAside,
+  takeOverdue,
+  takeOverdueOne,
+  type StoredReservation,
+  type Take,
+} from './queries.ts'
+import { moveAndRecord } from './write.ts'
+
+/** A hold that failed alone, and how often it has by now. */
+export type FailedHold = { id: string; failures: number; error: unknown }
+
+export type Expired = {
+  expired: number
+  /** Holds that were set aside because they failed alone. */
+  failed: FailedHold[]
+  /** SKUs whose counters another session kept locked; their holds stay overdue for now. */
+  blocked_skus: string[]
+}
+
+/**
+ * Expires one batch of overdue holds. Invariant: a hold is given back exactly once, by whoever runs this and however
+ * often, because it is locked while it is pending and leaves that state together with its units.
+ *
+ * What breaks the batch is found and left out: holds whose counters somebody keeps locked, by name of the SKU; a hold that
+ * fails by itself is set aside with a back-off, so that it can't starve the rest.
+ *
+ * @throws DatabaseUnavailable; everything else is in the answer
+ */
+export async function expireOverdue(db: Knex, take: Take, onClosed: OnClosed): Promise<Expired> {
+  try {
+    return { expired: await expireBatch(db, take, onClosed), failed: [], blocked_skus: [] }
+  } catch (error) {
+    if (error instanceof DatabaseUnavailable) throw error
+    const holds = await peekOverdue(db, take)
+    if (!isLockTimeout(error)) return expireEach(db, holds, onClosed)
+    const blocked_skus = await findLockedSkus(db, holds)
+    if (blocked_skus.length === 0) return { expired: 0, failed: [], blocked_skus }
+    const except_skus = [...take.except_skus, ...blocked_skus]
+    const rest = await expireEachIfBroken(db, { ...take, except_skus }, onClosed)
+    return { ...rest, blocked_skus }
+  }
+}
+
+/** One transaction: reservations, hooks, counters, ledger and events. Holds that others have locked are skipped. */
+function expireBatch(db: Knex, take: Take, onClosed: OnClosed): Promise<number> {
+  return transaction(db, async (tx) => close(tx, await takeOverdue(tx, take), onClosed))
+}
+
+async function expireEachIfBroken(db: Knex, take: Take, onClosed: OnClosed): Promise<Expired> {
+  try {
+    return { expired: await expireBatch(db, take, onClosed), failed: [], blocked_skus: [] }
+  } catch (error) {
+    // Locked again, by another session: the next run will find out by whom.
+    if (error instanceof DatabaseUnavailable) throw error
+    if (isLockTimeout(error)) return { expired: 0, failed: [], blocked_skus: [] }
+    return expireEach(db, await peekOverdue(db, take), onClosed)
+  }
+}
+
+async function expireEach(db: Knex, holds: readonly { id: string }[], onClosed: OnClosed): Promise<Expired> {
+  const failed: FailedHold[] = []
+  let expired = 0
+  for (const { id } of holds) {
+    try {
+      expired += await transaction(db, async (tx) => close(tx, await takeOverdueOne(tx, id), onClosed))
+    } catch (error) {
+      if (error instanceof DatabaseUnavailable) throw error
+      if (!isLockTimeout(error)) failed.push({ id, failures: await setAside(db, id, describe(error)), error })
+    }
+  }
+  return { expired, failed, blocked_skus: [] }
+}
+
+async function close(tx: Knex.Transaction, taken: readonly StoredReservation[], onClosed: OnClosed): Promise<number> {
+  if (taken.length === 0) return 0
+  await expireTaken(
+    tx,
+    taken.map((hold) => hold.id),
+  )
+  await onClosed(
+    tx,
+    taken.map(({ id, reference }) => ({ id, reference, status: 'expired' as const })),
+  )
+  const uncovered = await moveAndRecord(tx, taken.map(toStep))
+  if (uncovered !== undefined) throw new Error('an overdue hold names a SKU that has no counter')
+  return taken.length
+}
+
+function toStep(hold: StoredReservation): Step {
+  const reservation = presentReservation({ ...hold, status: 'expired', closed_at: hold.expires_at })
+  return { type: 'reservation.expired', reservation, changes: lineChanges('expire', reservation) }
+}
+
+async function findLockedSkus(db: Knex, holds: readonly { skus: string[] }[]): Promise<string[]> {
+  const skus = [...new Set(holds.flatMap((hold) => hold.skus))]
+  const unlocked = new Set(await selectUnlockedSkus(db, skus))
+  return skus.filter((sku) => !unlocked.has(sku))
+}
+
+/** What goes into sweep_set_aside: never a DETAIL, which would carry a customer's row. */
+function describe(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).slice(0, 500)
+}

@@ -1,0 +1,331 @@
+import type { Knex } from 'knex'
+import { isLockTimeout } from '../database/sqlstate.ts'
+import { reading, transaction } from '../database/transaction.ts'
+import { refused } from '../errors.ts'
+import { selectUnlockedSkus } from '../stock/queries.ts'
+import { Blocked, KEYS, subjectOfReservation, subjectOfSku } from './blocked.ts'
+import type { OnClosed } from './hooks.ts'
+import { draw, keyOf, type Operation, type Outcome, type Plan, type View } from './plan.ts'
+import {
+  applyTransitions,
+  deleteInserted,
+  insertReservations,
+  lockReservations,
+  peekOverdue,
+  selectByKeys,
+  selectCounters,
+  selectNow,
+  selectReservations,
+  selectUnlockedIds,
+  type ReservationInsert,
+} from './queries.ts'
+import { reclaim } from './reclaim.ts'
+import { moveAndRecord } from './write.ts'
+
+/**
+ * Runs one batch: look, plan, write if everything still is as the plan saw it, else look again. Invariant: nothing that
+ * was read decides; each statement that writes tests what it rests on, and its row count is the answer.
+ *
+ * Locks are taken in this order, in every path: idempotency keys (sorted), reservations (by id), what the hooks add,
+ * counters (by SKU).
+ */
+
+/** Looks at most this often; each further look means that another process got ahead or holds were reclaimed. */
+const LOOKS_MAX = 12
+
+export type FlightDeps = {
+  db: Knex
+  onClosed: OnClosed
+  strategy: string
+  ttl_max_seconds: number
+  observePhase: (phase: 'read' | 'write', duration_ms: number) => void
+}
+
+export type FlightOptions = {
+  /** Milliseconds of `performance.now()` after which no further look is taken. */
+  deadline: number
+  /** Whether operations that need this subject are to wait apart: they are not even tried. */
+  isApart?: (subject: string) => boolean
+}
+
+type Phase = 'keys' | 'reservations' | 'counters'
+
+/** Something changed between look and write; the transaction was undone. */
+const STALE = Symbol('stale')
+const DONE = Symbol('done')
+
+/**
+ * Decides and writes operations in one transaction of their own.
+ *
+ * @returns an outcome for each operation, after COMMIT
+ * @throws Blocked if a lock was not had in time; DatabaseUnavailable; anything else is a fault of one of the operations
+ */
+export async function fly(
+  deps: FlightDeps,
+  operations: readonly Operation[],
+  { deadline, isApart }: FlightOptions,
+): Promise<Map<Operation, Outcome>> {
+  const ignored = new Set<string>()
+  let with_keys = false
+  for (let looks = 0; looks < LOOKS_MAX && (looks === 0 || performance.now() < deadline); looks++) {
+    const started = performance.now()
+    const { plan, view } = await reading(() => lookAndDraw(deps, deps.db, operations, with_keys))
+    deps.observePhase('read', performance.now() - started)
+    if (isApart !== undefined) throwIfApart(operations, view, isApart)
+    if (plan.short.size > 0 && (await reclaimShort(deps, { operations, plan, view }, ignored))) continue
+    if (plan.steps.length === 0) return plan.outcomes
+    const written = await write(deps, operations, plan, view, ignored)
+    if (written !== STALE) return written
+    with_keys = true
+  }
+  const detail = 'These SKUs are contended beyond what could be settled in time.'
+  return new Map(operations.map((operation) => [operation, refused({ code: 'overloaded', detail })]))
+}
+
+/**
+ * Decides and writes one operation in the caller's transaction, which commits or undoes it.
+ *
+ * @returns its outcome; on `stock_conflict` the caller must roll back and may run its transaction again
+ */
+export async function flyIn(deps: FlightDeps, tx: Knex.Transaction, operation: Operation): Promise<Outcome> {
+  const ignored = new Set<string>()
+  let with_keys = operation.verb === 'reserve' && operation.request.idempotency !== undefined
+  for (let looks = 0; looks < LOOKS_MAX; looks++) {
+    const { plan, view } = await lookAndDraw(deps, tx, [operation], with_keys)
+    if (plan.short.size > 0 && (await reclaimShort(deps, { operations: [operation], plan, view }, ignored))) continue
+    const outcome = plan.outcomes.get(operation)
+    if (plan.steps.length === 0 && outcome !== undefined) return outcome
+    const reached = { phase: 'keys' as Phase }
+    if ((await claimAndClose(deps, tx, plan, reached)) === STALE) {
+      with_keys = true
+      continue
+    }
+    if ((await moveAndRecord(tx, plan.steps)) === undefined && outcome !== undefined) return outcome
+    break
+  }
+  return refused({ code: 'stock_conflict' })
+}
+
+async function lookAndDraw(
+  deps: FlightDeps,
+  db: Knex,
+  operations: readonly Operation[],
+  with_keys: boolean,
+): Promise<{ plan: Plan; view: View }> {
+  const settings = { strategy: deps.strategy, ttl_max_seconds: deps.ttl_max_seconds }
+  const view = await look(db, operations)
+  if (with_keys) view.keyed = await lookUpKeys(db, operations)
+  let plan = draw(operations, view, settings)
+  // A refusal must not be the answer to the retry of what has succeeded.
+  if (plan.keys_unknown) {
+    view.keyed = await lookUpKeys(db, operations)
+    plan = draw(operations, view, settings)
+  }
+  return { plan, view }
+}
+
+async function look(db: Knex, operations: readonly Operation[]): Promise<View> {
+  const skus = new Set<string>()
+  const ids: string[] = []
+  let reacquires = false
+  for (const operation of operations) {
+    if (operation.verb === 'reserve') for (const { sku } of operation.lines) skus.add(sku)
+    else ids.push(operation.id)
+    if (operation.verb === 'confirm' && operation.on_expired === 'reacquire') reacquires = true
+  }
+  const stored = ids.length > 0 ? await selectReservations(db, ids) : []
+  if (reacquires) for (const { skus: own } of stored) for (const sku of own) skus.add(sku)
+  const view: View = {
+    now: new Date(0),
+    counters: new Map(),
+    reservations: new Map(stored.map((reservation) => [reservation.id, reservation])),
+    keyed: undefined,
+  }
+  if (skus.size === 0) {
+    view.now = await selectNow(db)
+    return view
+  }
+  for (const { now, sku, stock, temp_reserved_stock } of await selectCounters(db, [...skus])) {
+    view.now = now
+    if (sku !== null) view.counters.set(sku, { stock, temp_reserved_stock })
+  }
+  return view
+}
+
+async function lookUpKeys(db: Knex, operations: readonly Operation[]): Promise<NonNullable<View['keyed']>> {
+  const clients: string[] = []
+  const keys: string[] = []
+  for (const operation of operations) {
+    if (operation.verb !== 'reserve' || operation.request.idempotency === undefined) continue
+    clients.push(operation.request.client)
+    keys.push(operation.request.idempotency.key)
+  }
+  const found = clients.length > 0 ? await selectByKeys(db, clients, keys) : []
+  return new Map(found.map((row) => [keyOf(row.client, row.idempotency_key), row]))
+}
+
+/** True if the batch should look again. A wanted counter that somebody keeps locked sets its requests apart. */
+async function reclaimShort(
+  deps: FlightDeps,
+  seen: { operations: readonly Operation[]; plan: Plan; view: View },
+  ignored: Set<string>,
+): Promise<boolean> {
+  const { operations, plan, view } = seen
+  const reclaimed = await reading(() => reclaim(deps.db, [...plan.short], ignored, deps.onClosed))
+  const locked = new Set(reclaimed.blocked_skus.filter((sku) => plan.short.has(sku)).map(subjectOfSku))
+  if (locked.size > 0) throw new Blocked(findApart(operations, view, (subject) => locked.has(subject)))
+  return reclaimed.look_again
+}
+
+async function write(
+  deps: FlightDeps,
+  operations: readonly Operation[],
+  plan: Plan,
+  view: View,
+  ignored: ReadonlySet<string>,
+): Promise<Map<Operation, Outcome> | typeof STALE> {
+  const reached = { phase: 'keys' as Phase }
+  const started = performance.now()
+  try {
+    return await transaction<Map<Operation, Outcome> | typeof STALE>(deps.db, async (tx, rollback) => {
+      if ((await claimAndClose(deps, tx, plan, reached)) === STALE) return rollback(STALE)
+      reached.phase = 'counters'
+      const counters = await moveAndRecord(tx, plan.steps)
+      if (counters === undefined) return plan.outcomes
+      // Another process took units meanwhile. The counters are locked now and these are their values: refuse whom they
+      // do not cover, keep the rest. Without this two processes could overtake one another without end.
+      const shrunk = draw(operations, { ...view, counters }, settingsOf(deps), refusalsOf(plan))
+      if (!(await shrink(tx, plan, shrunk, ignored))) return rollback(STALE)
+      return shrunk.outcomes
+    })
+  } catch (error) {
+    if (!isLockTimeout(error)) throw error
+    throw new Blocked(await findBlocked(deps.db, { operations, plan, view, phase: reached.phase }))
+  } finally {
+    deps.observePhase('write', performance.now() - started)
+  }
+}
+
+function settingsOf(deps: FlightDeps): { strategy: string; ttl_max_seconds: number } {
+  return { strategy: deps.strategy, ttl_max_seconds: deps.ttl_max_seconds }
+}
+
+function refusalsOf(plan: Plan): Map<Operation, Outcome> {
+  return new Map([...plan.outcomes].filter(([, outcome]) => !outcome.ok))
+}
+
+/** Claims keys by inserting the reservations, then closes or extends those that exist, then runs the hooks. */
+async function claimAndClose(
+  deps: FlightDeps,
+  tx: Knex.Transaction,
+  plan: Plan,
+  reached: { phase: Phase },
+): Promise<typeof DONE | typeof STALE> {
+  if (plan.inserts.length > 0) {
+    const inserted = await insertReservations(tx, plan.inserts.map(toInsert))
+    if (inserted.length < plan.inserts.length) return STALE
+  }
+  reached.phase = 'reservations'
+  const transitions = [...plan.transitions.values()]
+  if (transitions.length > 0) {
+    await lockReservations(
+      tx,
+      transitions.map((transition) => transition.id),
+    )
+    if ((await applyTransitions(tx, transitions)) < transitions.length) return STALE
+  }
+  if (plan.closed.length > 0) await deps.onClosed(tx, plan.closed)
+  return DONE
+}
+
+/** Writes the smaller plan in place of the first; false if that can't be done here and the batch must look again. */
+async function shrink(
+  tx: Knex.Transaction,
+  plan: Plan,
+  shrunk: Plan,
+  ignored: ReadonlySet<string>,
+): Promise<boolean> {
+  const sameClosings =
+    shrunk.transitions.size === plan.transitions.size &&
+    [...shrunk.transitions].every(([id, { to }]) => plan.transitions.get(id)?.to === to)
+  if (!sameClosings || shrunk.keys_unknown) return false
+  const take = { limit: 1, skus: [...shrunk.short], except_skus: [], except_ids: [...ignored] }
+  if (take.skus.length > 0 && (await peekOverdue(tx, take)).length > 0) return false
+  const kept = new Set(shrunk.inserts.map(({ reservation }) => reservation.id))
+  const dropped = plan.inserts.map(({ reservation }) => reservation.id).filter((id) => !kept.has(id))
+  if (dropped.length > 0) await deleteInserted(tx, dropped)
+  if (shrunk.steps.length === 0) return true
+  return (await moveAndRecord(tx, shrunk.steps)) === undefined
+}
+
+function toInsert({ operation, reservation }: Plan['inserts'][number]): ReservationInsert {
+  const { request } = operation
+  return {
+    id: reservation.id,
+    skus: reservation.lines.map((line) => line.sku),
+    quantities: reservation.lines.map((line) => line.quantity),
+    customer_id: reservation.customer_id,
+    reference: reservation.reference,
+    metadata: reservation.metadata === null ? null : JSON.stringify(reservation.metadata),
+    created_at: reservation.created_at,
+    expires_at: reservation.expires_at,
+    strategy: reservation.strategy,
+    ttl_variant: reservation.ttl_variant,
+    client: request.client,
+    idempotency_key: request.idempotency?.key ?? null,
+    request_hash: request.idempotency?.request_hash ?? null,
+  }
+}
+
+/** Asks, without waiting, which of the rows that the plan wanted another session still holds, and who needs them. */
+async function findBlocked(
+  db: Knex,
+  failed: { operations: readonly Operation[]; plan: Plan; view: View; phase: Phase },
+): Promise<Map<Operation, string>> {
+  const { operations, plan, view, phase } = failed
+  if (phase === 'keys') {
+    return new Map(operations.filter((one) => idempotencyOf(one) !== undefined).map((one) => [one, KEYS]))
+  }
+  const ids = phase === 'reservations' ? [...plan.transitions.keys()] : []
+  const changes = plan.steps.flatMap((step) => step.changes)
+  const skus = phase === 'counters' ? [...new Set(changes.map((change) => change.sku))] : []
+  const [unlocked_ids, unlocked_skus] = await reading(async () => [
+    new Set(ids.length > 0 ? await selectUnlockedIds(db, ids) : []),
+    new Set(skus.length > 0 ? await selectUnlockedSkus(db, skus) : []),
+  ])
+  const locked = new Set([
+    ...ids.filter((id) => !unlocked_ids.has(id)).map(subjectOfReservation),
+    ...skus.filter((sku) => !unlocked_skus.has(sku)).map(subjectOfSku),
+  ])
+  return findApart(operations, view, (subject) => locked.has(subject))
+}
+
+function idempotencyOf(operation: Operation): unknown {
+  return operation.verb === 'reserve' ? operation.request.idempotency : undefined
+}
+
+function findApart(
+  operations: readonly Operation[],
+  view: View,
+  isApart: (subject: string) => boolean,
+): Map<Operation, string> {
+  const apart = new Map<Operation, string>()
+  for (const operation of operations) {
+    const subjects =
+      operation.verb === 'reserve'
+        ? operation.lines.map((line) => subjectOfSku(line.sku))
+        : [
+            subjectOfReservation(operation.id),
+            ...(view.reservations.get(operation.id)?.skus ?? []).map(subjectOfSku),
+          ]
+    const subject = subjects.find(isApart)
+    if (subject !== undefined) apart.set(operation, subject)
+  }
+  return apart
+}
+
+// The queue knows the SKUs of a reserve, but those of a confirm only once its reservation has been read.
+function throwIfApart(operations: readonly Operation[], view: View, isApart: (subject: string) => boolean): void {
+  const apart = findApart(operations, view, isApart)
+  if (apart.size > 0) throw new Blocked(apart)
+}

@@ -1,0 +1,374 @@
+import { rows, type Executor } from '../database/transaction.ts'
+import type { Status } from './reservation.ts'
+
+/** A reservation as it is stored: `status` may say pending although its time has run out. */
+export type StoredReservation = {
+  id: string
+  status: Status
+  skus: string[]
+  quantities: number[]
+  customer_id: string | null
+  reference: string | null
+  metadata: Record<string, unknown> | null
+  created_at: Date
+  expires_at: Date
+  closed_at: Date | null
+  release_reason: string | null
+  strategy: string
+  ttl_variant: string | null
+  /** Whether `expires_at` had come, by the database's clock, when this was read. */
+  overdue: boolean
+}
+
+const COLUMNS = `r.id, r.status, r.skus, r.quantities, r.customer_id, r.reference, r.metadata, r.created_at, r.expires_at,
+  r.closed_at, r.release_reason, r.strategy, r.ttl_variant, r.expires_at <= clock_timestamp() AS overdue`
+
+/** The database's clock, in whole milliseconds so that what a client is told is exact. */
+export async function selectNow(db: Executor): Promise<Date> {
+  const [row] = await rows<{ now: Date }>(db, `SELECT date_trunc('milliseconds', clock_timestamp()) AS now`)
+  if (row === undefined) throw new Error('SELECT returned no row')
+  return row.now
+}
+
+export type CounterRow = { now: Date; sku: string | null; stock: number; temp_reserved_stock: number }
+
+/** The clock and the counters of those SKUs that exist; one row with a null SKU if none does. */
+export function selectCounters(db: Executor, skus: readonly string[]): Promise<CounterRow[]> {
+  return rows<CounterRow>(
+    db,
+    `SELECT date_trunc('milliseconds', clock_timestamp()) AS now, s.sku, s.stock, s.temp_reserved_stock
+     FROM (SELECT 1) one LEFT JOIN stock s ON s.sku = ANY (?::text[])`,
+    [skus],
+  )
+}
+
+/** Those of the reservations that exist, in no particular order. */
+export function selectReservations(db: Executor, ids: readonly string[]): Promise<StoredReservation[]> {
+  return rows<StoredReservation>(db, `SELECT ${COLUMNS} FROM reservations r WHERE r.id = ANY (?::uuid[])`, [ids])
+}
+
+export type KeyedReservation = StoredReservation & { client: string; idempotency_key: string; request_hash: Buffer }
+
+/** The reservations that these keys made. The two arrays are parallel. */
+export function selectByKeys(
+  db: Executor,
+  clients: readonly string[],
+  keys: readonly string[],
+): Promise<KeyedReservation[]> {
+  return rows<KeyedReservation>(
+    db,
+    `SELECT ${COLUMNS}, r.client, r.idempotency_key, r.request_hash
+     FROM unnest(?::text[], ?::text[]) AS k (client, idempotency_key)
+     JOIN reservations r ON r.client = k.client AND r.idempotency_key = k.idempotency_key`,
+    [clients, keys],
+  )
+}
+
+export type ReservationInsert = {
+  id: string
+  skus: string[]
+  quantities: number[]
+  customer_id: string | null
+  reference: string | null
+  metadata: string | null
+  created_at: Date
+  expires_at: Date
+  strategy: string
+  ttl_variant: string | null
+  client: string
+  idempotency_key: string | null
+  request_hash: Buffer | null
+}
+
+/**
+ * Adds pending reservations and returns the ids that went in: one whose key is taken does not. Keys are claimed in
+ * sorted order, or two batches that share two keys deadlock; a key in flight elsewhere is waited for up to the lock
+ * timeout.
+ */
+export async function insertReservations(db: Executor, inserts: readonly ReservationInsert[]): Promise<string[]> {
+  const inserted = await rows<{ id: string }>(
+    db,
+    `INSERT INTO reservations (id, status, skus, quantities, customer_id, reference, metadata, created_at, expires_at,
+                               strategy, ttl_variant, client, idempotency_key, request_hash)
+     SELECT n.id, 'pending', n.skus::text[], n.quantities::integer[], n.customer_id, n.reference, n.metadata::jsonb,
+            n.created_at, n.expires_at, n.strategy, n.ttl_variant, n.client, n.idempotency_key, n.request_hash
+     FROM unnest(?::uuid[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::timestamptz[], ?::timestamptz[],
+                 ?::text[], ?::text[], ?::text[], ?::text[], ?::bytea[])
+       AS n (id, skus, quantities, customer_id, reference, metadata, created_at, expires_at, strategy, ttl_variant,
+             client, idempotency_key, request_hash)
+     ORDER BY n.client COLLATE "C", n.idempotency_key COLLATE "C"
+     ON CONFLICT (client, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+     RETURNING id`,
+    [
+      inserts.map((row) => row.id),
+      inserts.map((row) => textArray(row.skus)),
+      inserts.map((row) => `{${row.quantities.join(',')}}`),
+      inserts.map((row) => row.customer_id),
+      inserts.map((row) => row.reference),
+      inserts.map((row) => row.metadata),
+      inserts.map((row) => row.created_at.toISOString()),
+      inserts.map((row) => row.expires_at.toISOString()),
+      inserts.map((row) => row.strategy),
+      inserts.map((row) => row.ttl_variant),
+      inserts.map((row) => row.client),
+      inserts.map((row) => row.idempotency_key),
+      inserts.map((row) => row.request_hash),
+    ],
+  )
+  return inserted.map((row) => row.id)
+}
+
+/** Takes back reservations that this transaction inserted and found no stock for. */
+export async function deleteInserted(db: Executor, ids: readonly string[]): Promise<void> {
+  await rows(db, `DELETE FROM reservations WHERE id = ANY (?::uuid[])`, [ids])
+}
+
+/** Locks reservations in id order; what was waited for is seen by the next statement. */
+export async function lockReservations(db: Executor, ids: readonly string[]): Promise<void> {
+  await rows(db, `SELECT 1 FROM reservations WHERE id = ANY (?::uuid[]) ORDER BY id FOR UPDATE`, [ids])
+}
+
+/** Those of the reservations that no other transaction holds at this moment; takes no lasting lock. */
+export async function selectUnlockedIds(db: Executor, ids: readonly string[]): Promise<string[]> {
+  const found = await rows<{ id: string }>(
+    db,
+    `SELECT id FROM reservations WHERE id = ANY (?::uuid[]) ORDER BY id FOR UPDATE SKIP LOCKED`,
+    [ids],
+  )
+  return found.map((row) => row.id)
+}
+
+/** A change of one reservation, and the stored state and side of its `expires_at` that it was decided on. */
+export type Transition = {
+  id: string
+  from: Status
+  from_overdue: boolean
+  to: Status
+  expires_at: Date
+  closed_at: Date | null
+  release_reason: string | null
+}
+
+/**
+ * Applies transitions to reservations that {@link lockReservations} has locked: all of them if each still is as it was
+ * decided on, else none. Returns how many were applied.
+ *
+ * The clock is read here, in the statement after the one that may have waited: a confirm that waited past
+ * `expires_at` finds itself on the other side of it. `now()` would be the transaction's start and let it pass.
+ */
+export async function applyTransitions(db: Executor, transitions: readonly Transition[]): Promise<number> {
+  const applied = await rows(
+    db,
+    `WITH change AS MATERIALIZED (
+       SELECT * FROM unnest(?::uuid[], ?::text[], ?::boolean[], ?::text[], ?::timestamptz[], ?::timestamptz[], ?::text[])
+         AS c (id, from_status, from_overdue, to_status, expires_at, closed_at, release_reason)
+     ), same AS MATERIALIZED (
+       SELECT count(*) AS rows FROM change c JOIN reservations r USING (id)
+       WHERE r.status = c.from_status AND (r.expires_at <= clock_timestamp()) = c.from_overdue
+     )
+     UPDATE reservations r
+     SET status = c.to_status, expires_at = c.expires_at, closed_at = c.closed_at, release_reason = c.release_reason
+     FROM change c
+     WHERE r.id = c.id AND r.status = c.from_status AND (SELECT rows FROM same) = ?::bigint
+     RETURNING r.id`,
+    [
+      transitions.map((row) => row.id),
+      transitions.map((row) => row.from),
+      transitions.map((row) => row.from_overdue),
+      transitions.map((row) => row.to),
+      transitions.map((row) => row.expires_at.toISOString()),
+      transitions.map((row) => row.closed_at?.toISOString() ?? null),
+      transitions.map((row) => row.release_reason),
+      transitions.length,
+    ],
+  )
+  return applied.length
+}
+
+/** Which overdue holds: at most `limit`; with `skus` only those that have one of them. */
+export type Take = {
+  limit: number
+  skus: readonly string[] | null
+  /** Holds with one of these are left out, and so are these holds. */
+  except_skus: readonly string[]
+  except_ids: readonly string[]
+}
+
+/** Locks overdue holds, oldest first; those that another transaction has locked are skipped. */
+export function takeOverdue(db: Executor, take: Take): Promise<StoredReservation[]> {
+  const { where, bindings } = overdue(take)
+  return rows<StoredReservation>(
+    db,
+    `SELECT ${COLUMNS} FROM reservations r WHERE ${where} ORDER BY r.expires_at LIMIT ? FOR UPDATE OF r SKIP LOCKED`,
+    [...bindings, take.limit],
+  )
+}
+
+/** The same holds without locking or skipping any. */
+export function peekOverdue(db: Executor, take: Take): Promise<{ id: string; skus: string[] }[]> {
+  const { where, bindings } = overdue(take)
+  return rows(db, `SELECT r.id, r.skus FROM reservations r WHERE ${where} ORDER BY r.expires_at LIMIT ?`, [
+    ...bindings,
+    take.limit,
+  ])
+}
+
+/** Locks one hold if it is overdue and not locked by another transaction. */
+export function takeOverdueOne(db: Executor, id: string): Promise<StoredReservation[]> {
+  return rows<StoredReservation>(
+    db,
+    `SELECT ${COLUMNS} FROM reservations r
+     WHERE r.id = ?::uuid AND r.status = 'pending' AND r.expires_at <= now() FOR UPDATE SKIP LOCKED`,
+    [id],
+  )
+}
+
+function overdue(take: Take): { where: string; bindings: unknown[] } {
+  // now(), not clock_timestamp(): only a stable function can bound the scan of the partial index.
+  const conditions = [
+    `r.status = 'pending' AND r.expires_at <= now()`,
+    'NOT EXISTS (SELECT 1 FROM sweep_set_aside a WHERE a.reservation_id = r.id AND a.retry_at > now())',
+  ]
+  const bindings: unknown[] = []
+  const where = (sql: string, value: unknown) => {
+    conditions.push(sql)
+    bindings.push(value)
+  }
+  if (take.skus !== null) where('r.skus && ?::text[]', take.skus)
+  if (take.except_skus.length > 0) where('NOT r.skus && ?::text[]', take.except_skus)
+  if (take.except_ids.length > 0) where('NOT r.id = ANY (?::uuid[])', take.except_ids)
+  return { where: conditions.join(' AND '), bindings }
+}
+
+/** Marks locked overdue holds as expired at their `expires_at`. */
+export async function expireTaken(db: Executor, ids: readonly string[]): Promise<number> {
+  const expired = await rows(
+    db,
+    `UPDATE reservations SET status = 'expired', closed_at = expires_at
+     WHERE id = ANY (?::uuid[]) AND status = 'pending' RETURNING id`,
+    [ids],
+  )
+  return expired.length
+}
+
+/**
+ * Sets a hold aside that failed alone: the next try comes after 30 s, twice that after each further failure, at most an
+ * hour. Returns how often it has failed.
+ */
+export async function setAside(db: Executor, id: string, error: string): Promise<number> {
+  const [row] = await rows<{ failures: number }>(
+    db,
+    `INSERT INTO sweep_set_aside AS a (reservation_id, failures, retry_at, error, set_aside_at)
+     VALUES (?::uuid, 1, clock_timestamp() + interval '30 seconds', ?, clock_timestamp())
+     ON CONFLICT (reservation_id) DO UPDATE
+       SET failures = a.failures + 1, error = excluded.error,
+           retry_at = clock_timestamp() + least(interval '30 seconds' * power(2, least(a.failures, 10)), interval '1 hour')
+     RETURNING failures`,
+    [id, error],
+  )
+  return row?.failures ?? 1
+}
+
+/** Forgets holds that were set aside and are pending no more. */
+export async function forgetSetAside(db: Executor): Promise<void> {
+  await rows(
+    db,
+    `DELETE FROM sweep_set_aside a
+     WHERE NOT EXISTS (SELECT 1 FROM reservations r WHERE r.id = a.reservation_id AND r.status = 'pending')`,
+  )
+}
+
+/** Notes that an instance's sweep began. */
+export async function noteSweepStarted(db: Executor, instance: string): Promise<void> {
+  await rows(
+    db,
+    `INSERT INTO sweeper_runs (instance, started_at) VALUES (?, clock_timestamp())
+     ON CONFLICT (instance) DO UPDATE SET started_at = excluded.started_at, finished_at = NULL`,
+    [instance],
+  )
+}
+
+/** Notes how an instance's sweep ended; `error` null is a success. Forgets instances unheard of for a day. */
+export async function noteSweepFinished(
+  db: Executor,
+  run: { instance: string; expired: number; set_aside: number; error: string | null },
+): Promise<void> {
+  await rows(
+    db,
+    `UPDATE sweeper_runs
+     SET finished_at = clock_timestamp(), expired = ?, set_aside = ?,
+         succeeded_at = CASE WHEN ?::text IS NULL THEN clock_timestamp() ELSE succeeded_at END,
+         error = coalesce(?::text, error),
+         error_at = CASE WHEN ?::text IS NULL THEN error_at ELSE clock_timestamp() END
+     WHERE instance = ?`,
+    [run.expired, run.set_aside, run.error, run.error, run.error, run.instance],
+  )
+  await rows(db, `DELETE FROM sweeper_runs WHERE started_at < clock_timestamp() - interval '1 day'`)
+}
+
+export type ListQuery = {
+  status: Status | null
+  sku: string | null
+  customer_id: string | null
+  reference: string | null
+  client: string | null
+  idempotency_key: string | null
+  expires_before: Date | null
+  before_id: string | null
+  before_seq: number | null
+  limit: number
+}
+
+/** The condition that makes a stored status the true one at the moment of reading. */
+const STATUS_NOW = {
+  pending: `r.status = 'pending' AND r.expires_at > now()`,
+  expired: `(r.status = 'expired' OR (r.status = 'pending' AND r.expires_at <= now()))`,
+  confirmed: `r.status = 'confirmed'`,
+  released: `r.status = 'released'`,
+} as const
+
+/**
+ * A page of reservations, newest first. With a SKU the ledger leads, which names every hold of it in order; `seq` is then
+ * where the page ended. A reacquired hold has two reserve rows there; it is listed at the later one.
+ */
+export function selectReservationPage(
+  db: Executor,
+  query: ListQuery,
+): Promise<(StoredReservation & { seq: number | null })[]> {
+  const conditions: string[] = []
+  const bindings: unknown[] = []
+  const where = (sql: string, ...values: unknown[]) => {
+    conditions.push(sql)
+    bindings.push(...values)
+  }
+  if (query.status !== null) where(STATUS_NOW[query.status])
+  if (query.customer_id !== null) where('r.customer_id = ?', query.customer_id)
+  if (query.reference !== null) where('r.reference = ?', query.reference)
+  if (query.idempotency_key !== null) {
+    where('r.client = ? AND r.idempotency_key = ?', query.client, query.idempotency_key)
+  }
+  if (query.expires_before !== null) where('r.expires_at < ?::timestamptz', query.expires_before.toISOString())
+  if (query.sku === null) {
+    if (query.before_id !== null) where('r.id < ?::uuid', query.before_id)
+    return rows(
+      db,
+      `SELECT ${COLUMNS}, NULL::bigint AS seq FROM reservations r
+       ${conditions.length > 0 ? `WHERE ${conditions.join(' AND ')}` : ''} ORDER BY r.id DESC LIMIT ?`,
+      [...bindings, query.limit],
+    )
+  }
+  where(`l.sku = ? AND l.kind = 'reserve'`, query.sku)
+  where(`NOT (r.status = 'confirmed' AND r.closed_at >= r.expires_at AND l.created_at < r.expires_at)`)
+  if (query.before_seq !== null) where('l.seq < ?', query.before_seq)
+  return rows(
+    db,
+    `SELECT ${COLUMNS}, l.seq FROM stock_ledger l JOIN reservations r ON r.id = l.reservation_id
+     WHERE ${conditions.join(' AND ')} ORDER BY l.seq DESC LIMIT ?`,
+    [...bindings, query.limit],
+  )
+}
+
+/** An array literal of PostgreSQL, for a text[] that travels inside another array. */
+function textArray(values: readonly string[]): string {
+  return `{${values.map((value) => `"${value.replace(/[\\"]/g, '\\$&')}"`).join(',')}}`
+}

@@ -1,0 +1,53 @@
+import type { Knex } from 'knex'
+import { isLockTimeout } from '../database/sqlstate.ts'
+import { transaction } from '../database/transaction.ts'
+import { expireOverdue } from './expire.ts'
+import type { OnClosed } from './hooks.ts'
+import { lockReservations, peekOverdue } from './queries.ts'
+
+/** Overdue holds given back by one transaction of a reclaim. */
+const RECLAIM_SIZE_MAX = 500
+
+/**
+ * Gives back overdue holds of SKUs that somebody wants, so that a stalled sweeper refuses nobody. A transaction of its own
+ * before the reserve, not a part of it: holds must be locked before counters, and which counters a reclaimed order of many
+ * lines touches is not known before it is locked.
+ *
+ * @param ignored ids of holds that can't be had now, locked by another session; those that are met are added
+ * @returns `look_again`: stock may have come back; false if no overdue hold of these SKUs is left but the ignored ones.
+ *   `blocked_skus`: counters that somebody kept locked
+ */
+export async function reclaim(
+  db: Knex,
+  skus: readonly string[],
+  ignored: Set<string>,
+  onClosed: OnClosed,
+): Promise<{ look_again: boolean; blocked_skus: string[] }> {
+  const take = { limit: RECLAIM_SIZE_MAX, skus, except_skus: [], except_ids: [...ignored] }
+  const overdue = await peekOverdue(db, take)
+  if (overdue.length === 0) return { look_again: false, blocked_skus: [] }
+  const { expired, failed, blocked_skus } = await expireOverdue(db, take, onClosed)
+  if (expired > 0 || failed.length > 0) return { look_again: true, blocked_skus }
+  const blocked = new Set(blocked_skus)
+  const behind_locks = overdue.filter((hold) => hold.skus.some((sku) => blocked.has(sku)))
+  // None could be locked: most likely a sweeper is giving them back this moment. Wait for it rather than refuse.
+  const unavailable = behind_locks.length > 0 ? behind_locks : await waitFor(db, overdue)
+  for (const { id } of unavailable) ignored.add(id)
+  return { look_again: true, blocked_skus }
+}
+
+/** Waits until nobody else holds the reservations; returns those of a wait that ran into the lock timeout. */
+async function waitFor<T extends { id: string }>(db: Knex, holds: readonly T[]): Promise<readonly T[]> {
+  try {
+    await transaction(db, (tx) =>
+      lockReservations(
+        tx,
+        holds.map((hold) => hold.id),
+      ),
+    )
+    return []
+  } catch (error) {
+    if (!isLockTimeout(error)) throw error
+    return holds
+  }
+}

@@ -1,0 +1,124 @@
+import type { Knex } from 'knex'
+import { schedule, type ScheduledTask } from 'node-cron'
+import type { Logger } from 'pino'
+import type { Metrics } from '../metrics.ts'
+import { expireOverdue } from './expire.ts'
+import type { OnClosed } from './hooks.ts'
+import { forgetSetAside, noteSweepFinished, noteSweepStarted } from './queries.ts'
+
+/**
+ * Gives back what nobody paid for. Invariant: expiry is a property of time, so nothing here decides anything; a sweeper
+ * that stalls oversells nothing, it only keeps units from being seen.
+ */
+
+/** Holds given back by one transaction. It keeps a hot counter locked, so it must end in a few tens of milliseconds. */
+const SWEEP_SIZE_MAX = 500
+/** Transactions of one run: five million holds. A run is bounded; what is left is the next one's. */
+const BATCHES_MAX = 10_000
+
+export type SweepSummary = {
+  expired: number
+  batches: number
+  set_aside: number
+  blocked_skus: string[]
+  duration_ms: number
+}
+
+export type Sweeper = {
+  /** Sweeps at the times of a six-field cron expression, never twice at once. */
+  start(cron: string): void
+  /** Lets a running sweep end its batch, and starts none. */
+  stop(): Promise<void>
+  /** Sweeps once, until a batch comes back short. @throws DatabaseUnavailable */
+  run(): Promise<SweepSummary>
+}
+
+export type SweeperDeps = {
+  db: Knex
+  onClosed: OnClosed
+  metrics: Metrics
+  log: Logger
+  /** What this process is called in sweeper_runs. */
+  instance: string
+}
+
+/** The sweeper of one instance. Any number may run on one database: they skip what another has locked. */
+export function createSweeper(deps: SweeperDeps): Sweeper {
+  let task: ScheduledTask | undefined
+  let running: Promise<SweepSummary> | undefined
+  let stopping = false
+
+  const run = (): Promise<SweepSummary> => {
+    running ??= sweep(deps, () => stopping).finally(() => (running = undefined))
+    return running
+  }
+
+  return {
+    start(cron) {
+      task = schedule(
+        cron,
+        async () => {
+          // A failed run is logged and retried at the next tick; it must not end the schedule.
+          await run().catch((error: unknown) => deps.log.error({ err: error }, 'the sweep failed; the next one retries'))
+        },
+        { noOverlap: true, name: 'expiry', logger: quietLogger(deps.log) },
+      )
+    },
+    async stop() {
+      stopping = true
+      await task?.destroy()
+      await running?.catch(() => undefined)
+    },
+    run,
+  }
+}
+
+async function sweep(deps: SweeperDeps, isStopping: () => boolean): Promise<SweepSummary> {
+  const started = performance.now()
+  const summary: SweepSummary = { expired: 0, batches: 0, set_aside: 0, blocked_skus: [], duration_ms: 0 }
+  try {
+    await noteSweepStarted(deps.db, deps.instance)
+    for (let full = true; full && summary.batches < BATCHES_MAX && !isStopping(); summary.batches++) {
+      const take = { limit: SWEEP_SIZE_MAX, skus: null, except_skus: summary.blocked_skus, except_ids: [] }
+      const { expired, failed, blocked_skus } = await expireOverdue(deps.db, take, deps.onClosed)
+      for (const { id, failures, error } of failed) {
+        deps.log.error({ err: error, reservation_id: id, failures }, 'a hold could not be expired and was set aside')
+      }
+      summary.expired += expired
+      summary.set_aside += failed.length
+      summary.blocked_skus.push(...blocked_skus)
+      deps.metrics.outcome('expire', 'ok', 'sweep', expired)
+      // Whatever was left out makes a batch come back short although more is waiting behind it.
+      full = expired === SWEEP_SIZE_MAX || failed.length > 0 || blocked_skus.length > 0
+    }
+    await forgetSetAside(deps.db)
+    summary.duration_ms = performance.now() - started
+    await finish(deps, summary, null)
+    deps.metrics.swept(summary)
+    if (summary.expired > 0) deps.log.info(summary, 'swept')
+    if (summary.blocked_skus.length > 0) {
+      deps.log.warn({ skus: summary.blocked_skus.slice(0, 10) }, 'holds of locked SKUs stay overdue until the next sweep')
+    }
+    return summary
+  } catch (error) {
+    deps.metrics.sweepFailed()
+    await finish(deps, summary, error).catch(() => undefined)
+    throw error
+  }
+}
+
+function finish(deps: SweeperDeps, summary: SweepSummary, error: unknown): Promise<void> {
+  const { expired, set_aside } = summary
+  const message = error === null ? null : String(error instanceof Error ? error.message : error).slice(0, 500)
+  return noteSweepFinished(deps.db, { instance: deps.instance, expired, set_aside, error: message })
+}
+
+/** node-cron prints to the console unless it is given a logger. */
+function quietLogger(log: Logger): NonNullable<NonNullable<Parameters<typeof schedule>[2]>['logger']> {
+  return {
+    info: (message) => log.debug(message),
+    warn: (message) => log.warn(message),
+    error: (message, error) => log.error({ err: error ?? message }, 'the sweep schedule failed'),
+    debug: (message, error) => log.debug({ err: error ?? message }, 'the sweep schedule'),
+  }
+}

@@ -1,0 +1,115 @@
+import type { Executor } from '../database/transaction.ts'
+import { appendEvents, type EventDraft } from '../outbox/append.ts'
+import { insertLedger, lockAndMove, type LedgerInsert } from './queries.ts'
+
+/**
+ * Moves counters and writes down every step of it. Invariant: each change of a counter has one ledger row, and a
+ * counter's `seq` is the number of its ledger rows. All counters of a call move, or none.
+ */
+
+export type ChangeKind = 'set' | 'adjust' | 'reserve' | 'confirm' | 'release' | 'expire'
+
+/** One step of one SKU's counters: one ledger row. */
+export type Change = {
+  sku: string
+  kind: ChangeKind
+  stock_delta: number
+  reserved_delta: number
+  reservation_id?: string
+  reference?: string
+  reason?: string
+}
+
+/** All steps of one SKU together. `need`: the least `available` at the start with which no step goes below zero. */
+export type Move = { sku: string; need: number; stock_delta: number; reserved_delta: number; changes: number }
+
+/** Counters of one SKU. */
+export type Counter = { stock: number; temp_reserved_stock: number; seq: number }
+
+/** A change as it went into the ledger, with the counters after it. */
+export type Recorded = Change & { seq: number; stock_after: number; reserved_after: number }
+
+/** `fits: false`: nothing was moved; the locks are held and `counters` are current, a missing SKU being absent. */
+export type Moved =
+  | { fits: true; recorded: Recorded[]; at: string }
+  | { fits: false; counters: Map<string, Counter> }
+
+/**
+ * Locks the counters of all changes in SKU order and applies the changes in the order given, all or none. The caller then
+ * calls {@link writeRecorded} in the same transaction. Locks are the last that a transaction takes (see the lock order).
+ *
+ * @param changes at least one; a SKU may appear in any number of them
+ * @throws a CHECK violation of `stock_covers_reserved` if more would be given back than is held
+ */
+export async function moveCounters(db: Executor, changes: readonly Change[]): Promise<Moved> {
+  const moves = sumMoves(changes)
+  const locked = await lockAndMove(db, moves)
+  const counters = new Map<string, Counter>()
+  for (const { sku, stock, temp_reserved_stock, seq } of locked) counters.set(sku, { stock, temp_reserved_stock, seq })
+  const first = locked[0]
+  if (first === undefined || first.moved !== moves.length) return { fits: false, counters }
+  return { fits: true, recorded: changes.map((change) => step(counters, change)), at: first.at }
+}
+
+/**
+ * Writes the ledger rows of a move and the events that tell of it, both in the transaction of the move.
+ *
+ * @param written `at`: the move's; null for events that moved no counter
+ */
+export async function writeRecorded(
+  db: Executor,
+  written: { recorded: readonly Recorded[]; events: readonly EventDraft[]; at: string | null },
+): Promise<void> {
+  if (written.at !== null) await insertLedger(db, written.recorded.map(toLedgerRow), written.at)
+  await appendEvents(db, written.events, written.at)
+}
+
+/** `stock.sold_out` or `stock.back` if this change took the last available unit or brought the first one back. */
+export function availabilityEvent(change: Recorded): EventDraft | undefined {
+  const after = change.stock_after - change.reserved_after
+  const before = after - change.stock_delta + change.reserved_delta
+  const type = before > 0 && after <= 0 ? 'stock.sold_out' : before <= 0 && after > 0 ? 'stock.back' : undefined
+  if (type === undefined) return undefined
+  const { sku, seq, stock_after, reserved_after } = change
+  return { type, data: { sku, seq, stock: stock_after, temp_reserved_stock: reserved_after, available: after } }
+}
+
+function sumMoves(changes: readonly Change[]): Move[] {
+  const moves = new Map<string, Move>()
+  for (const { sku, stock_delta, reserved_delta } of changes) {
+    let move = moves.get(sku)
+    if (move === undefined) {
+      move = { sku, need: 0, stock_delta: 0, reserved_delta: 0, changes: 0 }
+      moves.set(sku, move)
+    }
+    move.stock_delta += stock_delta
+    move.reserved_delta += reserved_delta
+    move.changes += 1
+    move.need = Math.max(move.need, move.reserved_delta - move.stock_delta)
+  }
+  return [...moves.values()]
+}
+
+function step(counters: Map<string, Counter>, change: Change): Recorded {
+  const counter = counters.get(change.sku)
+  if (counter === undefined) throw new Error('a change names a SKU that was not locked')
+  counter.stock += change.stock_delta
+  counter.temp_reserved_stock += change.reserved_delta
+  counter.seq += 1
+  return { ...change, seq: counter.seq, stock_after: counter.stock, reserved_after: counter.temp_reserved_stock }
+}
+
+function toLedgerRow(change: Recorded): LedgerInsert {
+  return {
+    sku: change.sku,
+    seq: change.seq,
+    kind: change.kind,
+    stock_delta: change.stock_delta,
+    reserved_delta: change.reserved_delta,
+    stock_after: change.stock_after,
+    reserved_after: change.reserved_after,
+    reservation_id: change.reservation_id ?? null,
+    reference: change.reference ?? null,
+    reason: change.reason ?? null,
+  }
+}

@@ -1,0 +1,252 @@
+import type { Knex } from 'knex'
+import { rows, type Executor } from '../database/transaction.ts'
+import type { Move } from './counters.ts'
+import type { LedgerEntry } from './ledger.ts'
+import type { Level } from './levels.ts'
+
+const LEVEL = 'sku, stock, temp_reserved_stock, stock - temp_reserved_stock AS available, seq, updated_at'
+
+/** The levels of those SKUs that exist, in no particular order. */
+export function selectLevels(db: Executor, skus: readonly string[]): Promise<Level[]> {
+  return rows<Level>(db, `SELECT ${LEVEL} FROM stock WHERE sku = ANY (?::text[])`, [skus])
+}
+
+/** A page of levels in SKU order, after `after`; only those with something to sell if `available`. */
+export function selectLevelPage(
+  db: Executor,
+  page: { available: boolean; limit: number; after: string | null },
+): Promise<Level[]> {
+  return rows<Level>(
+    db,
+    `SELECT ${LEVEL} FROM stock
+     WHERE sku > coalesce(?::text, '') ${page.available ? 'AND stock > temp_reserved_stock' : ''}
+     ORDER BY sku LIMIT ?`,
+    [page.after, page.limit],
+  )
+}
+
+export type MovedRow = {
+  sku: string
+  /** The counters as they were when the lock was had. */
+  stock: number
+  temp_reserved_stock: number
+  seq: number
+  /** How many counters were moved: all of them or none. */
+  moved: number
+  /** When the locks were had: text, because a Date would lose the microseconds that order events. */
+  at: string
+}
+
+/**
+ * Locks the counters in SKU order and moves them if, and only if, every one of them covers its need.
+ *
+ * The order of the locks is what keeps two batches from deadlocking. The values come out of the locking SELECT, which
+ * sees the newest version of a row that it had to wait for. The UPDATE tests each row again and its row count decides.
+ * `at` never runs backwards on a SKU, even if the server's clock does: events are ordered by it.
+ */
+export function lockAndMove(db: Executor, moves: readonly Move[]): Promise<MovedRow[]> {
+  return rows<MovedRow>(
+    db,
+    `WITH need AS MATERIALIZED (
+       SELECT * FROM unnest(?::text[], ?::bigint[], ?::integer[], ?::integer[], ?::integer[])
+         AS n (sku, need, stock_delta, reserved_delta, changes)
+     ), locked AS MATERIALIZED (
+       SELECT sku, stock, temp_reserved_stock, seq, updated_at FROM stock
+       WHERE sku = ANY (?::text[]) ORDER BY sku FOR NO KEY UPDATE
+     ), verdict AS MATERIALIZED (
+       SELECT count(*) = ?::bigint AND bool_and(l.stock - l.temp_reserved_stock >= n.need) AS fits,
+              greatest(clock_timestamp(), max(l.updated_at) + interval '1 microsecond') AS at
+       FROM locked l JOIN need n USING (sku)
+     ), moved AS (
+       UPDATE stock s
+       SET stock = s.stock + n.stock_delta,
+           temp_reserved_stock = s.temp_reserved_stock + n.reserved_delta,
+           seq = s.seq + n.changes,
+           updated_at = v.at
+       FROM need n, verdict v
+       WHERE s.sku = n.sku AND v.fits AND s.stock - s.temp_reserved_stock >= n.need
+       RETURNING s.sku
+     )
+     SELECT l.sku, l.stock, l.temp_reserved_stock, l.seq,
+            (SELECT count(*) FROM moved) AS moved, (SELECT at FROM verdict)::text AS at
+     FROM locked l`,
+    [
+      moves.map((move) => move.sku),
+      moves.map((move) => move.need),
+      moves.map((move) => move.stock_delta),
+      moves.map((move) => move.reserved_delta),
+      moves.map((move) => move.changes),
+      moves.map((move) => move.sku),
+      moves.length,
+    ],
+  )
+}
+
+export type LedgerInsert = {
+  sku: string
+  seq: number
+  kind: string
+  stock_delta: number
+  reserved_delta: number
+  stock_after: number
+  reserved_after: number
+  reservation_id: string | null
+  reference: string | null
+  reason: string | null
+}
+
+/** Appends ledger rows, all with the time `at`. */
+export async function insertLedger(db: Executor, entries: readonly LedgerInsert[], at: string): Promise<void> {
+  await rows(
+    db,
+    `INSERT INTO stock_ledger (sku, seq, kind, stock_delta, reserved_delta, stock_after, reserved_after,
+                               reservation_id, reference, reason, created_at)
+     SELECT l.*, ?::timestamptz
+     FROM unnest(?::text[], ?::bigint[], ?::text[], ?::integer[], ?::integer[], ?::integer[], ?::integer[],
+                 ?::uuid[], ?::text[], ?::text[]) AS l`,
+    [
+      at,
+      entries.map((entry) => entry.sku),
+      entries.map((entry) => entry.seq),
+      entries.map((entry) => entry.kind),
+      entries.map((entry) => entry.stock_delta),
+      entries.map((entry) => entry.reserved_delta),
+      entries.map((entry) => entry.stock_after),
+      entries.map((entry) => entry.reserved_after),
+      entries.map((entry) => entry.reservation_id),
+      entries.map((entry) => entry.reference),
+      entries.map((entry) => entry.reason),
+    ],
+  )
+}
+
+/** Those of the SKUs whose counter no other transaction holds at this moment; takes no lasting lock. */
+export async function selectUnlockedSkus(db: Executor, skus: readonly string[]): Promise<string[]> {
+  const found = await rows<{ sku: string }>(
+    db,
+    `SELECT sku FROM stock WHERE sku = ANY (?::text[]) ORDER BY sku FOR NO KEY UPDATE SKIP LOCKED`,
+    [skus],
+  )
+  return found.map((row) => row.sku)
+}
+
+/** Creates counters at zero, in SKU order, for those SKUs that have none; returns the SKUs that it created. */
+export async function insertMissingCounters(db: Executor, skus: readonly string[]): Promise<string[]> {
+  const created = await rows<{ sku: string }>(
+    db,
+    `INSERT INTO stock (sku, stock)
+     SELECT sku, 0 FROM unnest(?::text[]) AS n (sku) ORDER BY sku COLLATE "C"
+     ON CONFLICT (sku) DO NOTHING RETURNING sku`,
+    [skus],
+  )
+  return created.map((row) => row.sku)
+}
+
+/** Locks the counters in SKU order, then reads them in a statement of its own, so that what was waited for is seen. */
+export async function lockLevels(db: Executor, skus: readonly string[]): Promise<Level[]> {
+  await rows(db, `SELECT 1 FROM stock WHERE sku = ANY (?::text[]) ORDER BY sku FOR NO KEY UPDATE`, [skus])
+  return selectLevels(db, skus)
+}
+
+/** A page of a SKU's ledger, newest first. */
+export function selectLedger(
+  db: Executor,
+  page: { sku: string; limit: number; before_seq: number | null },
+): Promise<LedgerEntry[]> {
+  return rows<LedgerEntry>(
+    db,
+    `SELECT seq, kind, stock_delta, reserved_delta, stock_after, reserved_after,
+            coalesce(reservation_id::text, reference) AS reference, reason, created_at
+     FROM stock_ledger
+     WHERE sku = ? AND seq < coalesce(?::bigint, 9223372036854775807)
+     ORDER BY seq DESC LIMIT ?`,
+    [page.sku, page.before_seq, page.limit],
+  )
+}
+
+export type AdjustmentKey = { id: string; client: string; key: string; request_hash: Buffer; skus: string[] }
+
+/** Claims an adjustment's key; false if it is taken. Waits for a twin in flight up to the lock timeout. */
+export async function insertAdjustment(db: Executor, adjustment: AdjustmentKey): Promise<boolean> {
+  const inserted = await rows(
+    db,
+    `INSERT INTO stock_adjustments (id, client, idempotency_key, request_hash, skus)
+     VALUES (?, ?, ?, ?, ?::text[])
+     ON CONFLICT (client, idempotency_key) DO NOTHING RETURNING id`,
+    [adjustment.id, adjustment.client, adjustment.key, adjustment.request_hash, adjustment.skus],
+  )
+  return inserted.length === 1
+}
+
+/** The adjustment that a key made. */
+export async function selectAdjustment(
+  db: Executor,
+  client: string,
+  key: string,
+): Promise<{ request_hash: Buffer; skus: string[] } | undefined> {
+  const found = await rows<{ request_hash: Buffer; skus: string[] }>(
+    db,
+    `SELECT request_hash, skus FROM stock_adjustments WHERE client = ? AND idempotency_key = ?`,
+    [client, key],
+  )
+  return found[0]
+}
+
+/** A row of an imported file and the line on which it stands. */
+export type StagedStock = { sku: string; stock: number; line: number }
+
+/** A table for the rows of one import, gone with the transaction. */
+export async function createStagedStock(tx: Knex.Transaction): Promise<void> {
+  await rows(
+    tx,
+    `CREATE TEMPORARY TABLE staged_stock (sku text COLLATE "C" NOT NULL, stock integer NOT NULL, line bigint NOT NULL)
+     ON COMMIT DROP`,
+  )
+}
+
+export async function insertStagedStock(tx: Knex.Transaction, staged: readonly StagedStock[]): Promise<void> {
+  await rows(tx, `INSERT INTO staged_stock SELECT * FROM unnest(?::text[], ?::integer[], ?::bigint[])`, [
+    staged.map((row) => row.sku),
+    staged.map((row) => row.stock),
+    staged.map((row) => row.line),
+  ])
+}
+
+/**
+ * Readies the staged rows for reading in SKU order.
+ *
+ * @returns how many differ from what is there, and the first row whose SKU an earlier one has already
+ */
+export async function finishStagedStock(
+  tx: Knex.Transaction,
+): Promise<{ changes: number; repeated: { sku: string; line: number; first_line: number } | undefined }> {
+  await rows(tx, `CREATE INDEX ON staged_stock (sku)`)
+  // Without statistics the planner joins the whole table again for each chunk.
+  await rows(tx, `ANALYZE staged_stock`)
+  const [repeated] = await rows<{ sku: string; line: number; first_line: number }>(
+    tx,
+    `SELECT sku, line, first_line
+     FROM (SELECT sku, line, min(line) OVER (PARTITION BY sku) AS first_line FROM staged_stock) AS s
+     WHERE line > first_line ORDER BY line LIMIT 1`,
+  )
+  const [differing] = await rows<{ changes: number }>(
+    tx,
+    `SELECT count(*) AS changes FROM staged_stock AS n LEFT JOIN stock AS s USING (sku)
+     WHERE n.stock IS DISTINCT FROM s.stock`,
+  )
+  return { changes: differing!.changes, repeated }
+}
+
+/** The next staged rows in SKU order whose SKU has another count or does not exist. */
+export function selectStagedChanges(
+  tx: Knex.Transaction,
+  page: { after: string | null; limit: number },
+): Promise<StagedStock[]> {
+  return rows<StagedStock>(
+    tx,
+    `SELECT n.sku, n.stock, n.line FROM staged_stock AS n LEFT JOIN stock AS s USING (sku)
+     WHERE n.sku > coalesce(?::text, '') AND n.stock IS DISTINCT FROM s.stock
+     ORDER BY n.sku LIMIT ?`,
+    [page.after, page.limit],
+  )
+}
