@@ -1,5 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import { appendFileSync, closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -118,7 +130,9 @@ export async function ensureRunning(cluster: Cluster): Promise<number> {
     if (found.state === 'ready') return found.port
     await delay(50)
   }
-  throw new Error(`PostgreSQL on ${cluster.dir} has neither started nor stopped for ${START_TIMEOUT_SECONDS} s; see its log there`)
+  throw new Error(
+    `PostgreSQL on ${cluster.dir} has neither started nor stopped for ${START_TIMEOUT_SECONDS} s; see its log there`,
+  )
 }
 
 async function start(cluster: Cluster): Promise<number> {
@@ -134,7 +148,9 @@ async function start(cluster: Cluster): Promise<number> {
     const started = await run(join(cluster.programs.bin, 'pg_ctl'), [...flags, `--log=${output}`], cluster)
     if (started.code === 0) return port
     if (Date.now() > deadline) {
-      const reason = existsSync(output) ? readFileSync(output, 'utf8').trim().split('\n').slice(-8).join('\n') : started.output
+      const reason = existsSync(output)
+        ? readFileSync(output, 'utf8').trim().split('\n').slice(-8).join('\n')
+        : started.output
       throw new Error(`the embedded PostgreSQL did not start; more may be in ${cluster.dir}/log:\n${reason}`)
     }
     // Somebody took the port, or a killed server's backends are still leaving.

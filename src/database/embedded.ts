@@ -68,7 +68,8 @@ export async function acquireEmbeddedDatabase(options: { data_dir: string; log: 
       released = true
       await watch.stop()
       await withLock(lock, LEAVING_TIMEOUT_MS, async () => {
-        if (leave() && !(await stop(cluster))) options.log.warn('PostgreSQL is still stopping; the next start waits for it')
+        if (leave() && !(await stop(cluster)))
+          options.log.warn('PostgreSQL is still stopping; the next start waits for it')
       }).finally(leave)
     },
     releaseSync() {

@@ -19,13 +19,13 @@ const MIGRATION_LOCK_TIMEOUT = '10s'
 /** Any number will do; it must only be the same everywhere. */
 const MIGRATION_LOCK = 5_260_871_201
 
-/** A file of one of the two folders. */
-type Module = { name: string; url: URL }
+/** A file of one of the two folders, without its extension (`file` is what knex's status command prints). */
+type Module = { file: string; url: URL }
 
 /** The migrations for knex, under names without an extension. */
 export const migrationSource: Knex.MigrationSource<Module> = {
   getMigrations: () => modulesIn('migrations'),
-  getMigrationName: (migration) => migration.name,
+  getMigrationName: (migration) => migration.file,
   getMigration: (migration) => import(migration.url.href) as Promise<Knex.Migration>,
 }
 
@@ -49,8 +49,8 @@ export type SchemaState = { current: boolean; pending: string[]; unknown: string
 /** How the database's schema compares to the code's; writes nothing. `current` says that the code can run on it. */
 export async function schemaState(db: Knex): Promise<SchemaState> {
   const [known, done] = await Promise.all([modulesIn('migrations'), completed(db)])
-  const pending = known.map(({ name }) => name).filter((name) => !done.includes(name))
-  const unknown = done.filter((name) => !known.some((migration) => migration.name === name))
+  const pending = known.map(({ file }) => file).filter((name) => !done.includes(name))
+  const unknown = done.filter((name) => !known.some((migration) => migration.file === name))
   return { current: pending.length === 0, pending, unknown }
 }
 
@@ -141,5 +141,5 @@ function folder(name: 'migrations' | 'seeds'): URL {
 
 async function modulesIn(name: 'migrations' | 'seeds'): Promise<Module[]> {
   const files = (await readdir(folder(name))).filter((file) => file.endsWith(extension) && !file.endsWith('.d.ts'))
-  return files.sort().map((file) => ({ name: file.slice(0, -extension.length), url: new URL(file, folder(name)) }))
+  return files.toSorted().map((file) => ({ file: file.slice(0, -extension.length), url: new URL(file, folder(name)) }))
 }

@@ -40,6 +40,11 @@ const CLIENT_CONNECTION_CHECK_INTERVAL_MS = 1000
  * @throws nothing here; a database that is away shows at the first query, within 1.5 s
  */
 export function createPool(options: PoolOptions): Knex {
+  return knex(poolConfig(options))
+}
+
+/** The same as {@link createPool} makes, for tools that want to make the pool themselves. */
+export function poolConfig(options: PoolOptions): Knex.Config {
   const settings = [
     `SET lock_timeout = ${options.lock_timeout_ms}`,
     `SET statement_timeout = ${options.statement_timeout_ms}`,
@@ -48,7 +53,7 @@ export function createPool(options: PoolOptions): Knex {
     `SET default_transaction_isolation = 'read committed'`,
     `SET TimeZone = 'UTC'`,
   ].join('; ')
-  return knex({
+  return {
     client: 'pg',
     connection: {
       connectionString: options.url,
@@ -67,5 +72,5 @@ export function createPool(options: PoolOptions): Knex {
         connection.query(settings, (error: Error | null) => done(error, connection))
       },
     },
-  })
+  }
 }

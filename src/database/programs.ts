@@ -50,16 +50,21 @@ export function findHome(data_dir: string, log: Log): Home {
     mkdirSync(wanted, { recursive: true })
     const owner = statSync(wanted).uid
     if (owner === process.getuid?.()) return { dir: realpathSync(wanted), account: undefined }
-    throw new Error(`${wanted} belongs to another user (uid ${owner}): run as that user, or set DATA_DIR to another folder`)
+    throw new Error(
+      `${wanted} belongs to another user (uid ${owner}): run as that user, or set DATA_DIR to another folder`,
+    )
   }
   const account = accountBelow(wanted)
   makeFor(account, dirname(wanted))
-  if (!existsSync(wanted) && targetOf(wanted) === undefined && !mayEnter(account, dirname(wanted))) linkElsewhere(wanted, log)
+  if (!existsSync(wanted) && targetOf(wanted) === undefined && !mayEnter(account, dirname(wanted)))
+    linkElsewhere(wanted, log)
   const dir = targetOf(wanted) ?? wanted
   makeFor(account, dir)
   give(dir, account)
   if (mayEnter(account, dir)) return { dir, account }
-  throw new Error(`uid ${account.uid}, which PostgreSQL runs as, can't enter ${dir}: set DATA_DIR to a folder that it can`)
+  throw new Error(
+    `uid ${account.uid}, which PostgreSQL runs as, can't enter ${dir}: set DATA_DIR to a folder that it can`,
+  )
 }
 
 function targetOf(link: string): string | undefined {
@@ -108,7 +113,11 @@ export function findPrograms(home: Home): Programs {
 type Finished = { code: number | null; output: string }
 
 /** Runs a program as the account, in a session of its own, so that a terminal's Ctrl-C does not reach it. */
-export function run(file: string, args: string[], options: { account?: Account | undefined; input?: string }): Promise<Finished> {
+export function run(
+  file: string,
+  args: string[],
+  options: { account?: Account | undefined; input?: string },
+): Promise<Finished> {
   return new Promise((settle, reject) => {
     const child = spawn(file, args, { ...options.account, cwd: '/', env: ENVIRONMENT, detached: true, stdio: 'pipe' })
     let output = ''
@@ -175,7 +184,10 @@ function installedPrograms(): { native: string; version: string } {
   return { native: join(root, 'native'), version }
 }
 
-function tryPrograms(native: string, account: Account | undefined): { ok: true; programs: Programs } | { ok: false; reason: string } {
+function tryPrograms(
+  native: string,
+  account: Account | undefined,
+): { ok: true; programs: Programs } | { ok: false; reason: string } {
   const bin = join(native, 'bin')
   const checks: [string, string[]][] = [
     [join(bin, 'pg_ctl'), ['--version']],
@@ -193,7 +205,10 @@ function tryPrograms(native: string, account: Account | undefined): { ok: true; 
 }
 
 function makeLinks(native: string): void {
-  const list = JSON.parse(readFileSync(join(native, 'pg-symlinks.json'), 'utf8')) as { source: string; target: string }[]
+  const list = JSON.parse(readFileSync(join(native, 'pg-symlinks.json'), 'utf8')) as {
+    source: string
+    target: string
+  }[]
   for (const { source, target } of list) {
     // Both are written as "native/lib/…".
     const link = join(native, relative('native', target))
