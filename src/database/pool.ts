@@ -10,7 +10,7 @@ import pg from 'pg'
 const INT8_OID = 20
 const types = {
   getTypeParser: (oid: number, format?: 'text' | 'binary') =>
-    oid === INT8_OID && format !== 'binary' ? Number : (pg.types.getTypeParser(oid, format as 'text') as unknown),
+    oid === INT8_OID && format !== 'binary' ? Number : (pg.types.getTypeParser(oid, format) as unknown),
 }
 
 export type PoolOptions = {
