@@ -7,7 +7,10 @@ import { createApp } from './http/app.ts'
 import { createHttpServer } from './http/server.ts'
 import { createAuthenticator } from './keys/authenticate.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
+import { createReadinessCheck } from './operations/readiness.ts'
+import { readStats, stalledAfterSeconds } from './operations/stats.ts'
 import { createPositioner } from './outbox/positioner.ts'
+import { readEvents } from './outbox/read.ts'
 import { chainHooks, type OnClosed } from './reservations/hooks.ts'
 import { createReservations, type Reservations } from './reservations/reservations.ts'
 import { createSweeper, type Sweeper } from './reservations/sweeper.ts'
@@ -74,7 +77,9 @@ export function compose(options: ComposeOptions): Service {
   })
   const sweeper = createSweeper({ db: core, onClosed, metrics, log, instance })
   const positioner = createPositioner({ db: general, log })
+  const stalled_after_seconds = stalledAfterSeconds(config.expiry_cron)
   watch(metrics, { core, general }, reservations)
+  metrics.watchExpiry(() => readStats(general, { stalled_after_seconds }))
   let draining = false
   const app = createApp({
     log,
@@ -82,6 +87,9 @@ export function compose(options: ComposeOptions): Service {
     authenticator: createAuthenticator({ db: general }),
     reservations: { reservations, ttl_max_seconds: config.reservation_ttl_max_seconds },
     stock: stockRoom(general),
+    events: { readEvents: (page) => readEvents(general, page) },
+    readStats: () => readStats(general, { stalled_after_seconds }),
+    readiness: createReadinessCheck({ db: general, isDraining: () => draining, stalled_after_seconds }),
     isDraining: () => draining,
   })
 

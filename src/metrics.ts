@@ -10,7 +10,7 @@ export type Verb = 'reserve' | 'confirm' | 'release' | 'extend' | 'expire'
 
 export type QueueGauges = { length: number; length_max: number; oldest_wait_ms: number }
 export type PoolGauges = { used: number; free: number; pending: number }
-export type ExpiryGauges = { backlog: number; oldest_overdue_seconds: number; set_aside: number }
+export type ExpiryGauges = { overdue: number; oldest_overdue_seconds: number; set_aside: number }
 
 export type Metrics = {
   registry: Registry
@@ -174,9 +174,14 @@ function sweepMetrics(registry: Registry): Pick<Metrics, 'swept' | 'sweepFailed'
 
 function watchedMetrics(registry: Registry): Pick<Metrics, 'watchQueue' | 'watchPool' | 'watchExpiry'> {
   const gauge = (name: string, help: string, read: () => number) =>
-    new Gauge({ name, help, registers: [registry], collect() {
-      this.set(read())
-    } })
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(read())
+      },
+    })
   const pools = new Map<string, () => PoolGauges>()
   new Gauge({
     name: 'stock_pool_connections',
@@ -197,7 +202,7 @@ function watchedMetrics(registry: Registry): Pick<Metrics, 'watchQueue' | 'watch
     },
     watchPool: (name, read) => void pools.set(name, read),
     watchExpiry(read) {
-      let last: ExpiryGauges = { backlog: 0, oldest_overdue_seconds: 0, set_aside: 0 }
+      let last: ExpiryGauges = { overdue: 0, oldest_overdue_seconds: 0, set_aside: 0 }
       let asked: Promise<ExpiryGauges> | undefined
       // The three are collected at the same time, so they share one answer.
       const ask = () =>
@@ -205,13 +210,22 @@ function watchedMetrics(registry: Registry): Pick<Metrics, 'watchQueue' | 'watch
           .catch(() => last)
           .then((answer) => (last = answer))
           .finally(() => (asked = undefined)))
-      const gauge = (name: string, help: string, field: keyof ExpiryGauges) =>
-        new Gauge({ name, help, registers: [registry], async collect() {
-          this.set((await ask())[field])
-        } })
-      gauge('stock_expiry_backlog', 'Overdue reservations that no sweep has closed yet, in the database.', 'backlog')
-      gauge('stock_expiry_oldest_overdue_seconds', 'How long ago the oldest of them expired.', 'oldest_overdue_seconds')
-      gauge('stock_expiry_set_aside', 'Reservations that failed to expire alone and wait for a retry.', 'set_aside')
+      const shared = (name: string, help: string, field: keyof ExpiryGauges) =>
+        new Gauge({
+          name,
+          help,
+          registers: [registry],
+          async collect() {
+            this.set((await ask())[field])
+          },
+        })
+      shared('stock_expiry_backlog', 'Overdue reservations that no sweep has closed yet, in the database.', 'overdue')
+      shared(
+        'stock_expiry_oldest_overdue_seconds',
+        'How long ago the oldest of them expired.',
+        'oldest_overdue_seconds',
+      )
+      shared('stock_expiry_set_aside', 'Reservations that failed to expire alone and wait for a retry.', 'set_aside')
     },
   }
 }

@@ -52,7 +52,7 @@ export function createTallies<Label extends string>(labels: Label[], now = () =>
       }
       tally.slots[slot]! += count
     },
-    all: () => Array.from(tallies.values(), ({ labels, count }) => ({ labels, count })),
+    all: () => Array.from(tallies.values(), (tally) => ({ labels: tally.labels, count: tally.count })),
     lastMinute() {
       const oldest = Math.floor(now() / 1000) - WINDOW_SECONDS + 1
       return Array.from(tallies.values(), (tally) => ({

@@ -2,8 +2,14 @@ import Koa from 'koa'
 import type { Logger } from 'pino'
 import type { Authenticator } from '../keys/authenticate.ts'
 import type { Metrics } from '../metrics.ts'
+import { operationRoutes } from '../operations/routes.ts'
+import type { Readiness } from '../operations/readiness.ts'
+import type { Stats } from '../operations/stats.ts'
+import { eventRoutes, type EventRoutesDeps } from '../outbox/routes.ts'
 import { reservationRoutes, type ReservationRoutesDeps } from '../reservations/routes.ts'
 import { stockRoutes, type StockRoutesDeps } from '../stock/routes.ts'
+import { docsRouter } from './docs.ts'
+import { healthRoutes } from './health.ts'
 import { accessLog } from './middleware/access_log.ts'
 import { createAuthorizer } from './middleware/authorize.ts'
 import { draining } from './middleware/draining.ts'
@@ -13,6 +19,8 @@ import { requireHost } from './middleware/require_host.ts'
 import { requestId } from './middleware/request_id.ts'
 import { API_HEADERS, securityHeaders } from './middleware/security_headers.ts'
 import { unmatched } from './middleware/unmatched.ts'
+import { openApiDocument } from './openapi.ts'
+import type { Route } from './route.ts'
 import { createRouter } from './router.ts'
 
 /** What the HTTP side needs from the rooms. */
@@ -22,8 +30,24 @@ export type AppDeps = {
   authenticator: Authenticator
   stock: StockRoutesDeps
   reservations: ReservationRoutesDeps
+  events: EventRoutesDeps
+  readStats: () => Promise<Stats>
+  readiness: () => Promise<Readiness>
   /** True from the moment on that the service stops. */
   isDraining: () => boolean
+}
+
+/** Every route that the document describes. The hottest come first, because the router tries them in order. */
+export function apiRoutes(
+  deps: Pick<AppDeps, 'stock' | 'reservations' | 'events' | 'readStats' | 'readiness' | 'metrics'>,
+): Route[] {
+  return [
+    ...reservationRoutes(deps.reservations),
+    ...stockRoutes(deps.stock),
+    ...eventRoutes(deps.events),
+    ...operationRoutes(deps),
+    ...healthRoutes(deps),
+  ]
 }
 
 /** The Koa app. What stands first sees everything that comes after it. */
@@ -32,7 +56,7 @@ export function createApp(deps: AppDeps): Koa {
   app.silent = true
   app.context.log = deps.log
   app.on('error', (error: unknown) => deps.log.debug({ err: error }, 'a connection failed'))
-  const router = createRouter([...reservationRoutes(deps.reservations), ...stockRoutes(deps.stock)], createAuthorizer(deps.authenticator))
+  const routes = apiRoutes(deps)
   app
     .use(requestId())
     .use(accessLog(deps.log))
@@ -41,7 +65,8 @@ export function createApp(deps: AppDeps): Koa {
     .use(securityHeaders(API_HEADERS))
     .use(requireHost())
     .use(draining(deps.isDraining))
-    .use(router.routes())
+    .use(createRouter(routes, createAuthorizer(deps.authenticator)).routes())
+    .use(docsRouter(JSON.stringify(openApiDocument(routes))).routes())
     .use(unmatched())
   return app
 }

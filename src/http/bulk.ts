@@ -43,7 +43,10 @@ export async function settle<Item>(
 function failure(ctx: Context, error: unknown): Result<never> {
   const refusal = refusalOf(error)
   if (refusal === undefined) {
-    ;(ctx.log as Logger).error({ request_id: ctx.state.request_id as string, err: error }, 'an item failed unexpectedly')
+    ;(ctx.log as Logger).error(
+      { request_id: ctx.state.request_id as string, err: error },
+      'an item failed unexpectedly',
+    )
   }
   return { ok: false, refusal: refusal ?? { code: 'internal_error' } }
 }

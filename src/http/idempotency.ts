@@ -12,7 +12,11 @@ export function readIdempotencyKey(request: IncomingMessage): Result<string | un
   const value = request.headers['idempotency-key']
   if (value === undefined) return ok(undefined)
   // Node joins a repeated header with a comma, which would make one key out of two.
-  if (typeof value !== 'string' || !PATTERN.test(value) || (request.headersDistinct['idempotency-key']?.length ?? 1) > 1) {
+  if (
+    typeof value !== 'string' ||
+    !PATTERN.test(value) ||
+    (request.headersDistinct['idempotency-key']?.length ?? 1) > 1
+  ) {
     const message = 'must be one value of 1 to 255 printable ASCII characters'
     return refused({ code: 'invalid_request', errors: [{ path: 'header/Idempotency-Key', message }] })
   }

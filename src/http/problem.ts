@@ -48,7 +48,8 @@ const PROBLEMS: { [C in Code]: Problem<C> } = {
   forbidden: {
     status: 403,
     title: 'Not allowed',
-    about: 'The API key lacks the scope that this call needs, or the service has no keys yet and serves this machine only.',
+    about:
+      'The API key lacks the scope that this call needs, or the service has no keys yet and serves this machine only.',
     detail: ({ detail }) => sentence(detail),
   },
   not_found: {
@@ -86,8 +87,10 @@ const PROBLEMS: { [C in Code]: Problem<C> } = {
   insufficient_stock: {
     status: 409,
     title: 'Not enough stock',
-    about: 'At least one SKU has too little available; nothing was held. `shortages` says what was asked for and what is left.',
-    detail: () => 'Nothing was held. Ask for no more than shortages says is available, or try again when stock returns.',
+    about:
+      'At least one SKU has too little available; nothing was held. `shortages` says what was asked for and what is left.',
+    detail: () =>
+      'Nothing was held. Ask for no more than shortages says is available, or try again when stock returns.',
     members: ({ shortages }) => ({ shortages }),
   },
   already_confirmed: {
@@ -281,24 +284,15 @@ export function refusalOf(error: unknown): Refusal | undefined {
   return undefined
 }
 
-/** The status that a refusal is answered with. */
-export function statusOf(code: Code): number {
-  return PROBLEMS[code].status
-}
-
-/** The word that the contract has for a refusal. */
-export function publicCode(code: Code): string {
-  return PROBLEMS[code].code ?? code
+/** What the documentation says about a refusal. */
+export function problemOf(refusal: Code): { code: string; status: number; title: string; about: string } {
+  const { code = refusal, status, title, about } = PROBLEMS[refusal] as Problem<Code>
+  return { code, status, title, about }
 }
 
 /** All codes with what to know about each, for the documentation. */
-export function documentedProblems(): { code: string; status: number; title: string; about: string }[] {
-  return Object.entries(PROBLEMS).map(([code, { code: alias = code, status, title, about }]) => ({
-    code: alias,
-    status,
-    title,
-    about,
-  }))
+export function documentedProblems(): ReturnType<typeof problemOf>[] {
+  return Object.keys(PROBLEMS).map((refusal) => problemOf(refusal as Code))
 }
 
 function sentence(text: string): string {

@@ -22,7 +22,7 @@ export type Call<Params, Query, Body> = {
   ctx: Context
 }
 
-/** What a handler answers. `body` is sent as JSON, a string as it is. */
+/** What a handler answers. `body` is sent as JSON, a string as it is, under the Content-Type that `headers` may name. */
 export type Answer =
   | { status: number; body: unknown; headers?: Readonly<Record<string, string>> }
   | { refusal: Refusal }
@@ -51,6 +51,8 @@ type Definition<Params extends TObject, Query extends TObject, Body extends TSch
   description?: string
   /** What an API key needs; `open` for none. */
   scope: Scope | 'open'
+  /** No key is needed from this machine itself. */
+  open_locally?: boolean
   params?: Params
   /** What a path is answered whose parameters nothing can have; else 400 `invalid_request`. */
   impossible?: (params: Record<string, string>) => Refusal
@@ -94,7 +96,7 @@ export function refuseWith(refusal: Refusal): Answer {
   return { refusal }
 }
 
-/** Aborts when the client leaves before it was answered. */
+/** Aborts when the client leaves. One signal for all requests of a connection: look at `aborted`, and don't listen. */
 export function signalOf(call: { ctx: Context }): AbortSignal {
   return abortSignalOf(call.ctx)
 }

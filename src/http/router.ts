@@ -1,5 +1,6 @@
 import Router from '@koa/router'
 import type { Middleware } from 'koa'
+import { isLocal } from './local.ts'
 import { admit } from './middleware/admit.ts'
 import type { Authorizer } from './middleware/authorize.ts'
 import { handle } from './middleware/handle.ts'
@@ -20,7 +21,7 @@ export function createRouter(routes: readonly Route[], authorizer: Authorizer): 
 function sentence(route: Route, authorizer: Authorizer): Middleware[] {
   return [
     matched(route),
-    ...(route.scope === 'open' ? [] : [authorizer(route.scope)]),
+    ...authorized(route, authorizer),
     ...(route.hasRoom === undefined ? [] : [admit(route.hasRoom)]),
     ...(route.body === undefined ? [] : [readBody(bodyBounds(route))]),
     validate(route),
@@ -28,10 +29,16 @@ function sentence(route: Route, authorizer: Authorizer): Middleware[] {
   ]
 }
 
+function authorized(route: Route, authorizer: Authorizer): Middleware[] {
+  if (route.scope === 'open') return []
+  const authorize = authorizer(route.scope)
+  return [route.open_locally ? (ctx, next) => (isLocal(ctx.req) ? next() : authorize(ctx, next)) : authorize]
+}
+
 /** Says which route it is, for the metrics. */
 function matched(route: Route): Middleware {
   return (ctx, next) => {
-    ctx.state.route = route
+    ctx.state.route = route.path
     return next()
   }
 }

@@ -1,7 +1,7 @@
 import type Koa from 'koa'
+import { randomUUID } from 'node:crypto'
 import { createServer, STATUS_CODES, type Server } from 'node:http'
 import type { Socket } from 'node:net'
-import { v7 as uuidv7 } from 'uuid'
 import { problem } from './problem.ts'
 
 /** A head that takes longer to arrive is an attack, or a broken line. */
@@ -37,7 +37,7 @@ export function createHttpServer(app: Koa): Server {
 function answerMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
   const { status, message } = MALFORMED[error.code ?? ''] ?? { status: 400, message: 'must be valid HTTP/1.1' }
-  const request_id = uuidv7()
+  const request_id = randomUUID()
   const refusal = { code: 'invalid_request' as const, errors: [{ path: 'request', message }] }
   const body = JSON.stringify({ ...problem(refusal, request_id), status })
   const head = [

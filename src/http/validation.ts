@@ -69,7 +69,10 @@ function toFault(error: ErrorObject, prefix: string): Fault {
     case 'additionalProperties':
       return { path: `${at}/${pointerToken(String(params.additionalProperty))}`, message: 'is not a known field' }
     case 'enum':
-      return { path: at, message: `must be one of ${(params.allowedValues as unknown[]).map((v) => JSON.stringify(v)).join(', ')}` }
+      return {
+        path: at,
+        message: `must be one of ${(params.allowedValues as unknown[]).map((v) => JSON.stringify(v)).join(', ')}`,
+      }
     case 'pattern':
       return { path: at, message: describePattern(error) }
     default:

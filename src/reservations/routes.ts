@@ -4,7 +4,8 @@ import { IDEMPOTENCY_KEY_PATTERN, idempotencyOf } from '../http/idempotency.ts'
 import { LIMIT_DEFAULT, PageQuery } from '../http/pagination.ts'
 import { bulkResults, settle } from '../http/bulk.ts'
 import { answer, refuseWith, route, signalOf, type Answer, type Route } from '../http/route.ts'
-import type { Line, Reservation, Reserved, ReserveRequest, Status } from './reservation.ts'
+import type { Line, Reservation } from './reservation.ts'
+import type { Reservations } from './reservations.ts'
 import {
   BULK_LINES_MAX,
   BulkConfirmSchema,
@@ -24,27 +25,8 @@ import {
 
 /** What the routes need of the core. */
 export type ReservationRoutesDeps = {
-  reservations: {
-    reserve(request: ReserveRequest, signal?: AbortSignal): Promise<Result<Reserved>>
-    confirm(request: { id: string; on_expired?: 'refuse' | 'reacquire' }, signal?: AbortSignal): Promise<Result<Reservation>>
-    release(request: { id: string; reason?: string }, signal?: AbortSignal): Promise<Result<Reservation>>
-    extend(request: { id: string; ttl_seconds: number }, signal?: AbortSignal): Promise<Result<Reservation>>
-    read(id: string): Promise<Reservation | undefined>
-    list(filter: ReservationFilter): Promise<Result<{ reservations: Reservation[]; next_cursor: string | null }>>
-    hasRoom(requests: number): boolean
-  }
+  reservations: Pick<Reservations, 'reserve' | 'confirm' | 'release' | 'extend' | 'read' | 'list' | 'hasRoom'>
   ttl_max_seconds: number
-}
-
-export type ReservationFilter = {
-  status?: Status
-  sku?: string
-  customer_id?: string
-  reference?: string
-  idempotency_key?: { client: string; key: string }
-  expires_before?: Date
-  limit: number
-  cursor?: string
 }
 
 /** Holds: made, ended, extended and read, one at a time and in bulk. */
@@ -144,7 +126,8 @@ function release({ reservations }: ReservationRoutesDeps): Route {
   return route({
     ...onOne('release'),
     summary: 'Release: the payment failed, or the customer left',
-    description: 'The units are available again. The same again answers the same; an overdue one is closed as `expired`.',
+    description:
+      'The units are available again. The same again answers the same; an overdue one is closed as `expired`.',
     body: ReleaseSchema,
     body_optional: true,
     hasRoom: () => reservations.hasRoom(1),
@@ -280,7 +263,9 @@ function reserveBatch({ reservations, ttl_max_seconds }: ReservationRoutesDeps):
 function findBatchFaults(items: readonly { lines: Line[] }[]): Fault[] {
   const lines = items.reduce((sum, item) => sum + item.lines.length, 0)
   if (lines > BULK_LINES_MAX) {
-    return [{ path: '/reservations', message: `must not have more than ${BULK_LINES_MAX} lines in all: it has ${lines}` }]
+    return [
+      { path: '/reservations', message: `must not have more than ${BULK_LINES_MAX} lines in all: it has ${lines}` },
+    ]
   }
   return items.flatMap((item, i) => findExcess(item.lines, `/reservations/${i}`)).slice(0, 20)
 }
@@ -297,7 +282,7 @@ function confirmMany({ reservations }: ReservationRoutesDeps): Route {
       const { ids, ...options } = call.body
       if (!reservations.hasRoom(ids.length)) return refuseWith(TOO_MANY)
       const signal = signalOf(call)
-      return settle(call.ctx, 200, ids, (id) => each(id, (id) => reservations.confirm({ ...options, id }, signal)))
+      return settle(call.ctx, 200, ids, (text) => each(text, (id) => reservations.confirm({ ...options, id }, signal)))
     },
   })
 }
@@ -314,7 +299,7 @@ function releaseMany({ reservations }: ReservationRoutesDeps): Route {
       const { ids, ...options } = call.body
       if (!reservations.hasRoom(ids.length)) return refuseWith(TOO_MANY)
       const signal = signalOf(call)
-      return settle(call.ctx, 200, ids, (id) => each(id, (id) => reservations.release({ ...options, id }, signal)))
+      return settle(call.ctx, 200, ids, (text) => each(text, (id) => reservations.release({ ...options, id }, signal)))
     },
   })
 }
@@ -334,8 +319,8 @@ function onMany(path: string, operation_id: string) {
   }
 }
 
-async function each(id: string, verb: (id: string) => Promise<Result<Reservation>>): Promise<Result<unknown>> {
-  if (!UUID.test(id)) return { ok: false, refusal: { code: 'reservation_not_found', id } }
-  const result = await verb(id.toLowerCase())
+async function each(text: string, verb: (id: string) => Promise<Result<Reservation>>): Promise<Result<unknown>> {
+  if (!UUID.test(text)) return { ok: false, refusal: { code: 'reservation_not_found', id: text } }
+  const result = await verb(text.toLowerCase())
   return result.ok ? { ok: true, value: reservationView(result.value) } : result
 }

@@ -25,7 +25,8 @@ const Reason = Type.String({ maxLength: 255 })
 const OnExpired = Type.Unsafe<'refuse' | 'reacquire'>({
   type: 'string',
   enum: ['refuse', 'reacquire'],
-  description: '`refuse` (the default) answers 410 for an expired one; `reacquire` reserves and confirms if stock remains.',
+  description:
+    '`refuse` (the default) answers 410 for an expired one; `reacquire` reserves and confirms if stock remains.',
 })
 
 export const LineSchema = Type.Object(
@@ -110,10 +111,7 @@ export function reserveBatchSchema(ttl_max_seconds: number, idempotency_key_patt
   )
 }
 
-export const ReservationParams = Type.Object(
-  { id: Type.String({ format: 'uuid' }) },
-  { additionalProperties: false },
-)
+export const ReservationParams = Type.Object({ id: Type.String({ format: 'uuid' }) }, { additionalProperties: false })
 
 export const ConfirmSchema = Type.Object(
   { on_expired: Type.Optional(OnExpired) },

@@ -1,6 +1,5 @@
 import { Type } from 'typebox'
-import type { Fault } from '../errors.ts'
-import { ok, type Result } from '../errors.ts'
+import type { Fault, Result } from '../errors.ts'
 import { matchesNone, readIfMatch, refuseIfMatch } from '../http/etag.ts'
 import { idempotencyOf } from '../http/idempotency.ts'
 import { decodeCursor, LIMIT_DEFAULT, page, PageQuery } from '../http/pagination.ts'
@@ -28,7 +27,10 @@ export type StockRoutesDeps = {
   readLevel: (sku: string) => Promise<Level | undefined>
   readLevels: (skus: readonly string[]) => Promise<Level[]>
   listLevels: (page: { available?: boolean; limit: number; after?: string }) => Promise<Level[]>
-  setStock: (items: readonly { sku: string; stock: number }[], options?: { if_match?: number | '*' }) => Promise<Result<SetResult>>
+  setStock: (
+    items: readonly { sku: string; stock: number }[],
+    options?: { if_match?: number | '*' },
+  ) => Promise<Result<SetResult>>
   adjustStock: (request: Adjustment) => Promise<Result<Adjusted>>
   readLedger: (sku: string, page: { limit: number; before_seq?: number }) => Promise<LedgerEntry[] | undefined>
 }
@@ -90,7 +92,10 @@ function list(stock: StockRoutesDeps): Route {
         available: query.available ?? false,
         ...(after.value === undefined ? {} : { after: after.value }),
       })
-      return answer(200, page(levels.map(levelView), limit, (level) => level.sku))
+      return answer(
+        200,
+        page(levels.map(levelView), limit, (level) => level.sku),
+      )
     },
   })
 }
@@ -220,7 +225,10 @@ function ledger(stock: StockRoutesDeps): Route {
         ...(before.value === undefined ? {} : { before_seq: before.value }),
       })
       if (entries === undefined) return refuseWith({ code: 'sku_not_found', sku: params.sku })
-      return answer(200, page(entries.map(ledgerEntryView), limit, (entry) => entry.seq))
+      return answer(
+        200,
+        page(entries.map(ledgerEntryView), limit, (entry) => entry.seq),
+      )
     },
   })
 }

@@ -108,7 +108,11 @@ export const AdjustStock = Type.Object(
 export const StockQuery = Type.Object(
   {
     sku: Type.Optional(
-      Type.Array(Sku, { minItems: 1, maxItems: SKUS_MAX, description: 'Repeat it to read many; unknown SKUs are left out.' }),
+      Type.Array(Sku, {
+        minItems: 1,
+        maxItems: SKUS_MAX,
+        description: 'Repeat it to read many; unknown SKUs are left out.',
+      }),
     ),
     available: Type.Optional(
       Type.Boolean({ description: 'true: only SKUs with units available; false: all of them, the default.' }),

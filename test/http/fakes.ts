@@ -64,8 +64,11 @@ export function fakeDeps(overrides: Partial<AppDeps> = {}): AppDeps {
         hasRoom: () => true,
       },
     },
+    events: { readEvents: ({ after }) => Promise.resolve({ events: [], next_after: after }) },
+    readStats: () =>
+      Promise.resolve({ pending: 0, overdue: 0, oldest_overdue_seconds: 0, set_aside: 0, sweeper: [], stalled: false }),
+    readiness: () => Promise.resolve({ unready: [], degraded: [] }),
     isDraining: () => false,
     ...overrides,
   }
 }
-

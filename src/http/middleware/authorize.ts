@@ -24,7 +24,8 @@ export function createAuthorizer(authenticator: Authenticator): Authorizer {
     if (caller.open && !isLocal(ctx.req)) {
       return refuse(ctx, {
         code: 'forbidden',
-        detail: 'the service has no API keys yet, so it serves this machine only; create one with "npm run cli -- keys create"',
+        detail:
+          'the service has no API keys yet, so it serves this machine only; create one with "npm run cli -- keys create"',
       })
     }
     if (!maySee(caller, scope)) {

@@ -1,5 +1,5 @@
 import type { Middleware } from 'koa'
-import { v7 as uuidv7 } from 'uuid'
+import { randomUUID } from 'node:crypto'
 
 const SANE = /^[!-~]{1,128}$/
 
@@ -7,7 +7,7 @@ const SANE = /^[!-~]{1,128}$/
 export function requestId(): Middleware {
   return (ctx, next) => {
     const sent = ctx.req.headers['x-request-id']
-    const id = typeof sent === 'string' && SANE.test(sent) ? sent : uuidv7()
+    const id = typeof sent === 'string' && SANE.test(sent) ? sent : randomUUID()
     ctx.state.request_id = id
     ctx.res.setHeader('X-Request-Id', id)
     return next()

@@ -25,11 +25,14 @@ export function validate(route: Route): Middleware {
     const errors = findBodyFaults(ctx, body) ?? route.check?.({ query: query.value as never, body: body as never })
     if (errors !== undefined && errors.length > 0) return stop(ctx, { code: 'invalid_request', errors })
     const client = (ctx.state.client as string | undefined) ?? ''
-    ctx.state.call = { params: params.value, query: query.value, body, client, idempotency_key: key.value, ctx } satisfies Call<
-      unknown,
-      unknown,
-      unknown
-    >
+    ctx.state.call = {
+      params: params.value,
+      query: query.value,
+      body,
+      client,
+      idempotency_key: key.value,
+      ctx,
+    } satisfies Call<unknown, unknown, unknown>
     return next()
   }
 }
@@ -51,7 +54,8 @@ function createParamsReader(route: Route): (ctx: Context) => Result<Params> {
     const params: Params = {}
     for (const [i, name] of names.entries()) {
       const value = decode((ctx.captures as string[])[i] ?? '')
-      const fault = value === undefined ? { path: `path/${name}`, message: UNDECODABLE } : findBadText(value, `path/${name}`)
+      const fault =
+        value === undefined ? { path: `path/${name}`, message: UNDECODABLE } : findBadText(value, `path/${name}`)
       if (fault !== undefined) return refused({ code: 'invalid_request', errors: [fault] })
       params[name] = value!
     }
