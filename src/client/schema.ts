@@ -1,0 +1,979 @@
+/**
+ * The HTTP contract as types, generated from the OpenAPI document by "npm run generate:client". Not edited by hand.
+ */
+
+export interface paths {
+  '/v1/reservations': {
+    /** Hold stock */
+    post: {
+      parameters: {
+        query?: never
+        header?: {
+          /** 1–255 printable ASCII. The same key and body get the first answer again. */
+          'Idempotency-Key'?: string
+        }
+        path?: never
+        cookie?: never
+      }
+      requestBody: {
+        content: {
+          'application/json': components['schemas']['ReserveRequest']
+        }
+      }
+      responses: {
+        201: {
+          headers: {
+            'X-Request-Id'?: string
+            'Location'?: string
+            'Idempotent-Replayed'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['Reservation']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        409: Failure
+        413: Failure
+        415: Failure
+        422: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+    /** Find reservations */
+    get: {
+      parameters: {
+        query?: {
+          /** As of the moment of reading: a pending one reads `expired` from `expires_at` on. */
+          status?: 'pending' | 'confirmed' | 'released' | 'expired'
+          /** Names what is counted. Case-sensitive; percent-encoded in a path. */
+          sku?: string
+          /** Who holds, in your words. */
+          customer_id?: string
+          /** Your own name for it, such as an order number. */
+          reference?: string
+          /** ISO 8601, UTC, with milliseconds. */
+          expires_before?: string
+          idempotency_key?: string
+          /** Default 50. */
+          limit?: number
+          /** The `next_cursor` of the page before; opaque. */
+          cursor?: string
+        }
+        header?: never
+        path?: never
+        cookie?: never
+      }
+      requestBody?: never
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['ReservationPage']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/v1/reservations/{id}/confirm': {
+    /** Confirm: the payment succeeded */
+    post: {
+      parameters: {
+        query?: never
+        header?: never
+        path: {
+          id: string
+        }
+        cookie?: never
+      }
+      requestBody?: {
+        content: {
+          'application/json': components['schemas']['ConfirmRequest']
+        }
+      }
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['Reservation']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        404: Failure
+        409: Failure
+        410: Failure
+        413: Failure
+        415: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/v1/reservations/{id}/release': {
+    /** Release: the payment failed, or the customer left */
+    post: {
+      parameters: {
+        query?: never
+        header?: never
+        path: {
+          id: string
+        }
+        cookie?: never
+      }
+      requestBody?: {
+        content: {
+          'application/json': components['schemas']['ReleaseRequest']
+        }
+      }
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['Reservation']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        404: Failure
+        409: Failure
+        413: Failure
+        415: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/v1/reservations/{id}/extend': {
+    /** Extend: the customer needs longer */
+    post: {
+      parameters: {
+        query?: never
+        header?: never
+        path: {
+          id: string
+        }
+        cookie?: never
+      }
+      requestBody: {
+        content: {
+          'application/json': components['schemas']['ExtendRequest']
+        }
+      }
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['Reservation']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        404: Failure
+        409: Failure
+        410: Failure
+        413: Failure
+        415: Failure
+        422: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/v1/reservations/{id}': {
+    /** Read one reservation */
+    get: {
+      parameters: {
+        query?: never
+        header?: never
+        path: {
+          id: string
+        }
+        cookie?: never
+      }
+      requestBody?: never
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['Reservation']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        404: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/v1/reservations/batch': {
+    /** Hold stock for many, each on its own */
+    post: {
+      parameters: {
+        query?: never
+        header?: never
+        path?: never
+        cookie?: never
+      }
+      requestBody: {
+        content: {
+          'application/json': components['schemas']['ReserveBatchRequest']
+        }
+      }
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['BulkResults']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        413: Failure
+        415: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/v1/reservations/confirm': {
+    /** Confirm many, each on its own */
+    post: {
+      parameters: {
+        query?: never
+        header?: never
+        path?: never
+        cookie?: never
+      }
+      requestBody: {
+        content: {
+          'application/json': components['schemas']['BulkConfirmRequest']
+        }
+      }
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['BulkResults']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        413: Failure
+        415: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/v1/reservations/release': {
+    /** Release many, each on its own */
+    post: {
+      parameters: {
+        query?: never
+        header?: never
+        path?: never
+        cookie?: never
+      }
+      requestBody: {
+        content: {
+          'application/json': components['schemas']['BulkReleaseRequest']
+        }
+      }
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['BulkResults']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        413: Failure
+        415: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/v1/stock/{sku}': {
+    /** Read one SKU */
+    get: {
+      parameters: {
+        query?: never
+        header?: {
+          /** The ETag of your copy; 304 if it is still current. */
+          'If-None-Match'?: string
+        }
+        path: {
+          /** Names what is counted. Case-sensitive; percent-encoded in a path. */
+          sku: string
+        }
+        cookie?: never
+      }
+      requestBody?: never
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            'ETag'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['Level']
+          }
+        }
+        304: {
+          headers: {
+            'X-Request-Id'?: string
+            'ETag'?: string
+            [name: string]: unknown
+          }
+          content?: never
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        404: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+    /** Create a SKU, or set its count */
+    put: {
+      parameters: {
+        query?: never
+        header?: {
+          /** The ETag that the SKU must still have, or `*`: it must exist. */
+          'If-Match'?: string
+        }
+        path: {
+          /** Names what is counted. Case-sensitive; percent-encoded in a path. */
+          sku: string
+        }
+        cookie?: never
+      }
+      requestBody: {
+        content: {
+          'application/json': components['schemas']['SetStock']
+        }
+      }
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            'ETag'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['Level']
+          }
+        }
+        201: {
+          headers: {
+            'X-Request-Id'?: string
+            'ETag'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['Level']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        409: Failure
+        412: Failure
+        413: Failure
+        415: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/v1/stock': {
+    /** Read many SKUs */
+    get: {
+      parameters: {
+        query?: {
+          /** Repeat it to read many; unknown SKUs are left out. */
+          sku?: string[]
+          /** true: only SKUs with units available; false: all of them, the default. */
+          available?: boolean
+          /** Default 50. */
+          limit?: number
+          /** The `next_cursor` of the page before; opaque. */
+          cursor?: string
+        }
+        header?: never
+        path?: never
+        cookie?: never
+      }
+      requestBody?: never
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['LevelPage']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+    /** Create or set up to a thousand SKUs */
+    put: {
+      parameters: {
+        query?: never
+        header?: never
+        path?: never
+        cookie?: never
+      }
+      requestBody: {
+        content: {
+          'application/json': components['schemas']['SetStockItems']
+        }
+      }
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['LevelItems']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        409: Failure
+        413: Failure
+        415: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/v1/stock/adjustments': {
+    /** Add to and take from stock */
+    post: {
+      parameters: {
+        query?: never
+        header?: {
+          /** 1–255 printable ASCII. The same key and body get the first answer again. */
+          'Idempotency-Key'?: string
+        }
+        path?: never
+        cookie?: never
+      }
+      requestBody: {
+        content: {
+          'application/json': components['schemas']['AdjustStock']
+        }
+      }
+      responses: {
+        201: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['LevelItems']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        409: Failure
+        413: Failure
+        415: Failure
+        422: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/v1/stock/{sku}/ledger': {
+    /** Read the history of a SKU */
+    get: {
+      parameters: {
+        query?: {
+          /** Default 50. */
+          limit?: number
+          /** The `next_cursor` of the page before; opaque. */
+          cursor?: string
+        }
+        header?: never
+        path: {
+          /** Names what is counted. Case-sensitive; percent-encoded in a path. */
+          sku: string
+        }
+        cookie?: never
+      }
+      requestBody?: never
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['LedgerPage']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        404: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/v1/events': {
+    /** Read what happened */
+    get: {
+      parameters: {
+        query?: {
+          /** Events behind this position; default 0, the beginning. */
+          after?: number
+          /** Default 50. */
+          limit?: number
+        }
+        header?: never
+        path?: never
+        cookie?: never
+      }
+      requestBody?: never
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['EventPage']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/v1/stats': {
+    /** Read how the service is doing */
+    get: {
+      parameters: {
+        query?: never
+        header?: never
+        path?: never
+        cookie?: never
+      }
+      requestBody?: never
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['Stats']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/healthz': {
+    /** Whether the process lives */
+    get: {
+      parameters: {
+        query?: never
+        header?: never
+        path?: never
+        cookie?: never
+      }
+      requestBody?: never
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': {
+              status: 'ok'
+            }
+          }
+        }
+        400: Failure
+        500: Failure
+      }
+    }
+  }
+  '/readyz': {
+    /** Whether to send traffic here */
+    get: {
+      parameters: {
+        query?: never
+        header?: never
+        path?: never
+        cookie?: never
+      }
+      requestBody?: never
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['Readiness']
+          }
+        }
+        400: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/metrics': {
+    /** Metrics for Prometheus */
+    get: {
+      parameters: {
+        query?: never
+        header?: never
+        path?: never
+        cookie?: never
+      }
+      requestBody?: never
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'text/plain': string
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+}
+
+export interface components {
+  schemas: {
+    AdjustStock: {
+      /** Applied in order; a SKU may appear more than once. */
+      items: ({
+        /** Names what is counted. Case-sensitive; percent-encoded in a path. */
+        sku: string
+        /** Units, up or down. */
+        delta: number
+        reason?: string
+      })[]
+      /** Your own name for it, such as an order number. */
+      reference?: string
+    }
+    BulkConfirmRequest: {
+      ids: string[]
+      /** `refuse` (the default) answers 410 for an expired one; `reacquire` reserves and confirms if stock remains. */
+      on_expired?: 'refuse' | 'reacquire'
+    }
+    BulkReleaseRequest: {
+      ids: string[]
+      reason?: string
+    }
+    BulkResults: {
+      results: ({
+        status: number
+        reservation: components['schemas']['Reservation']
+      } | {
+        status: number
+        error: components['schemas']['Problem']
+      })[]
+    }
+    ConfirmRequest: {
+      /** `refuse` (the default) answers 410 for an expired one; `reacquire` reserves and confirms if stock remains. */
+      on_expired?: 'refuse' | 'reacquire'
+    }
+    Event: {
+      /** In commit-safe order: none is ever added before one that was read. */
+      position: number
+      /** Stable and unique; for telling repetitions apart. */
+      id: string
+      type: 'reservation.created' | 'reservation.confirmed' | 'reservation.released' | 'reservation.expired' | 'reservation.extended' | 'stock.sold_out' | 'stock.back'
+      data: { [key: string]: unknown }
+      created_at: string
+    }
+    EventPage: {
+      data: components['schemas']['Event'][]
+      /** The `after` of the next call; the same again while nothing is new. */
+      next_after: number
+    }
+    ExtendRequest: {
+      /** From now on; never past `created_at` + RESERVATION_TTL_MAX_SECONDS. */
+      ttl_seconds: number
+    }
+    LedgerEntry: {
+      /** Starts at 1 and has no gaps. */
+      seq: number
+      kind: 'set' | 'adjust' | 'reserve' | 'confirm' | 'release' | 'expire'
+      stock_delta: number
+      reserved_delta: number
+      stock_after: number
+      reserved_after: number
+      /** The reservation's id where there is one, else what the adjustment was given. */
+      reference: string | null
+      reason: string | null
+      /** ISO 8601, UTC, with milliseconds. */
+      created_at: string
+    }
+    LedgerPage: {
+      data: components['schemas']['LedgerEntry'][]
+      next_cursor: string | null
+    }
+    Level: {
+      /** Names what is counted. Case-sensitive; percent-encoded in a path. */
+      sku: string
+      /** Units on hand and not sold. */
+      stock: number
+      /** Units held by pending reservations. */
+      temp_reserved_stock: number
+      /** stock − temp_reserved_stock */
+      available: number
+      /** The number of the last change; the ETag. */
+      seq: number
+      /** ISO 8601, UTC, with milliseconds. */
+      updated_at: string
+    }
+    LevelItems: {
+      items: components['schemas']['Level'][]
+    }
+    LevelPage: {
+      data: components['schemas']['Level'][]
+      next_cursor: string | null
+    }
+    Line: {
+      /** Names what is counted. Case-sensitive; percent-encoded in a path. */
+      sku: string
+      quantity: number
+    }
+    Problem: {
+      /** Where the code is documented. */
+      type: string
+      title: string
+      status: number
+      /** What to do next. */
+      detail: string
+      /** The stable word that a program switches on. */
+      code: string
+      request_id: string
+      /** With `invalid_request`: what is wrong, at most 20. */
+      errors?: ({
+        /** A JSON pointer into the body, or `query/…`, `path/…`, `header/…`. */
+        path: string
+        message: string
+      })[]
+      /** With `insufficient_stock`. */
+      shortages?: ({
+        sku: string
+        requested: number
+        available: number
+      })[]
+      /** With `sku_not_found`, where the body names them. */
+      skus?: string[]
+      /** With every 503: whether anything may have been written. */
+      outcome?: 'none' | 'unknown'
+      [key: string]: unknown
+    }
+    Readiness: {
+      status: 'ready'
+      degraded: 'sweeper'[]
+    }
+    ReleaseRequest: {
+      reason?: string
+    }
+    Reservation: {
+      /** A UUIDv7. */
+      id: string
+      /** As of the moment of reading: a pending one reads `expired` from `expires_at` on. */
+      status: 'pending' | 'confirmed' | 'released' | 'expired'
+      /** One for each SKU, in the order of first mention. */
+      lines: components['schemas']['Line'][]
+      customer_id: string | null
+      reference: string | null
+      metadata: { [key: string]: unknown } | null
+      /** ISO 8601, UTC, with milliseconds. */
+      created_at: string
+      /** ISO 8601, UTC, with milliseconds. */
+      expires_at: string
+      closed_at: string | null
+      release_reason: string | null
+      /** How the race for the counters was decided. */
+      strategy: string
+      ttl_variant: string | null
+    }
+    ReservationPage: {
+      data: components['schemas']['Reservation'][]
+      next_cursor: string | null
+    }
+    ReserveBatchItem: {
+      /** All or nothing. Lines of one SKU are summed; a sum is at most 1000000. */
+      lines: components['schemas']['Line'][]
+      /** Who holds, in your words. */
+      customer_id?: string
+      /** Your own name for it, such as an order number. */
+      reference?: string
+      /** How long the hold lasts. */
+      ttl_seconds?: number
+      /** Yours, at most 4096 bytes as JSON. */
+      metadata?: { [key: string]: unknown }
+      idempotency_key?: string
+    }
+    ReserveBatchRequest: {
+      /** Each on its own, in order; at most 10000 lines in all. */
+      reservations: components['schemas']['ReserveBatchItem'][]
+    }
+    ReserveRequest: {
+      /** All or nothing. Lines of one SKU are summed; a sum is at most 1000000. */
+      lines: components['schemas']['Line'][]
+      /** Who holds, in your words. */
+      customer_id?: string
+      /** Your own name for it, such as an order number. */
+      reference?: string
+      /** How long the hold lasts. */
+      ttl_seconds?: number
+      /** Yours, at most 4096 bytes as JSON. */
+      metadata?: { [key: string]: unknown }
+    }
+    SetStock: {
+      stock: number
+    }
+    SetStockItems: {
+      /** Each SKU once. */
+      items: ({
+        /** Names what is counted. Case-sensitive; percent-encoded in a path. */
+        sku: string
+        stock: number
+      })[]
+    }
+    Stats: {
+      /** Reservations stored as pending; 100000 stands for that or more. */
+      pending: number
+      /** Of these, past their time and not swept yet. */
+      overdue: number
+      oldest_overdue_seconds: number
+      /** Outcomes of the last sixty seconds, of the process that answers; others count their own. */
+      last_minute: ({
+        verb: string
+        /** `ok`, `replayed` or the code of the refusal. */
+        code: string
+        strategy: string
+        count: number
+      })[]
+      sweeper: {
+        /** Overdue reservations wait and no sweep succeeds. */
+        stalled: boolean
+        /** Reservations that failed to expire and wait for a retry. */
+        set_aside: number
+        /** The last run of each instance, the latest first. */
+        runs: components['schemas']['SweeperRun'][]
+      }
+    }
+    SweeperRun: {
+      instance: string
+      started_at: string
+      finished_at: string | null
+      succeeded_at: string | null
+      expired: number
+      set_aside: number
+      error: string | null
+      error_at: string | null
+    }
+  }
+}
+
+/** What every refusal is answered with. */
+interface Failure {
+  headers: { [name: string]: unknown }
+  content: { 'application/problem+json': components['schemas']['Problem'] }
+}
