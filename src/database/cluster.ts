@@ -15,7 +15,7 @@ import {
 import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { isRunning } from './process_lock.ts'
+import { isRunning, isTaken } from './process_lock.ts'
 import { give, run, runSync, type Account, type Programs } from './programs.ts'
 
 /**
@@ -34,6 +34,9 @@ export const DATABASE = 'stock'
 const SUPERUSER = 'postgres'
 const PASSWORD_FILE = 'service.password'
 const SETTINGS_FILE = 'service.conf'
+
+// A killed process's initdb may still be writing there.
+const SWEEP = { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }
 
 /** How long recovery after a crash may take: with max_wal_size 4 GB, a minute or two on a slow disk. */
 const START_TIMEOUT_SECONDS = 300
@@ -60,7 +63,7 @@ export async function initialise(cluster: Cluster): Promise<void> {
   }
   const above = dirname(cluster.dir)
   for (const name of readdirSync(above)) {
-    if (name.startsWith('cluster.new-')) rmSync(join(above, name), { recursive: true, force: true })
+    if (name.startsWith('cluster.new-')) rmSync(join(above, name), SWEEP)
   }
   const fresh = join(above, `cluster.new-${process.pid}`)
   mkdirSync(fresh, { mode: 0o700 })
@@ -121,13 +124,19 @@ function isServerOf(pid: number, dir: string): boolean {
   }
 }
 
-/** Makes sure that a server runs on the cluster, adopting one that an earlier process left, and returns its port. */
-export async function ensureRunning(cluster: Cluster): Promise<number> {
-  const deadline = Date.now() + START_TIMEOUT_SECONDS * 1000
-  while (Date.now() < deadline) {
+/**
+ * Makes sure that a server runs on the cluster, adopting one that an earlier process left, and returns its port.
+ *
+ * @param patience_ms how long a start that fails is tried again
+ */
+export async function ensureRunning(cluster: Cluster, patience_ms = ORPHANS_TIMEOUT_MS): Promise<number> {
+  const started_at = Date.now()
+  while (Date.now() - started_at < START_TIMEOUT_SECONDS * 1000) {
     const found = findPostmaster(cluster.dir)
-    if (found === undefined) return await start(cluster)
-    if (found.state === 'ready') return found.port
+    if (found?.state === 'ready') return found.port
+    const failure = found === undefined ? await tryStart(cluster) : undefined
+    // Somebody took the port, a killed server's backends are still leaving, or a killed starter's server came first.
+    if (failure !== undefined && Date.now() - started_at > patience_ms) throw new Error(failure)
     await delay(50)
   }
   throw new Error(
@@ -135,36 +144,29 @@ export async function ensureRunning(cluster: Cluster): Promise<number> {
   )
 }
 
-async function start(cluster: Cluster): Promise<number> {
-  const deadline = Date.now() + ORPHANS_TIMEOUT_MS
-  let port = earlierPort(cluster)
-  for (;;) {
-    if (port === 0 || !(await isFree(port))) port = await freePort()
-    writeSettings(cluster, port)
-    forgetReusedPid(cluster)
-    const output = join(cluster.dir, 'start.log')
-    rmSync(output, { force: true })
-    const flags = ['start', '--wait', `--timeout=${START_TIMEOUT_SECONDS}`, '--silent', `--pgdata=${cluster.dir}`]
-    const started = await run(join(cluster.programs.bin, 'pg_ctl'), [...flags, `--log=${output}`], cluster)
-    if (started.code === 0) return port
-    if (Date.now() > deadline) {
-      const reason = existsSync(output)
-        ? readFileSync(output, 'utf8').trim().split('\n').slice(-8).join('\n')
-        : started.output
-      throw new Error(`the embedded PostgreSQL did not start; more may be in ${cluster.dir}/log:\n${reason}`)
-    }
-    // Somebody took the port, or a killed server's backends are still leaving.
-    await delay(250)
-  }
+/** @returns why it did not start, or undefined if it did */
+async function tryStart(cluster: Cluster): Promise<string | undefined> {
+  const earlier = earlierPort(cluster)
+  writeSettings(cluster, earlier !== 0 && (await isFree(earlier)) ? earlier : await freePort())
+  forgetReusedPid(cluster)
+  const output = join(cluster.dir, 'start.log')
+  rmSync(output, { force: true })
+  const flags = ['start', '--wait', `--timeout=${START_TIMEOUT_SECONDS}`, '--silent', `--pgdata=${cluster.dir}`]
+  const started = await run(join(cluster.programs.bin, 'pg_ctl'), [...flags, `--log=${output}`], cluster)
+  if (started.code === 0) return undefined
+  const said = existsSync(output)
+    ? readFileSync(output, 'utf8').trim().split('\n').slice(-8).join('\n')
+    : started.output
+  return `the embedded PostgreSQL did not start; more may be in ${cluster.dir}/log:\n${said}`
 }
 
-// PostgreSQL does not start while any process has the id in postmaster.pid, and after a restart of the machine or the
-// container that may be anybody. If nobody has it the file stays: it guards against backends that outlive a killed server.
+// PostgreSQL does not start while the id in postmaster.pid is taken. After a restart of the machine or the container that
+// may be by anybody, and in a container whose first process reaps nobody, by the dead server itself. If nobody has it the
+// file stays: it guards against backends that outlive a killed server.
 function forgetReusedPid(cluster: Cluster): void {
   const path = join(cluster.dir, 'postmaster.pid')
-  if (!existsSync(path)) return
-  const pid = Number(readFileSync(path, 'utf8').split('\n')[0])
-  if (isRunning(pid) && !isServerOf(pid, cluster.dir)) rmSync(path)
+  if (!existsSync(path) || findPostmaster(cluster.dir) !== undefined) return
+  if (isTaken(Number(readFileSync(path, 'utf8').split('\n')[0]))) rmSync(path)
 }
 
 /** Stops the server; open transactions are rolled back. False if that was only begun. */

@@ -120,7 +120,8 @@ async function revive(cluster: Cluster, { lock, port, log }: { lock: string; por
   await withLock(lock, LOCK_TIMEOUT_MS, async () => {
     if (findPostmaster(cluster.dir) !== undefined) return
     log.warn('PostgreSQL is gone; starting it again')
-    const got = await ensureRunning(cluster)
+    // One attempt: the next look makes the next, and whoever releases the database need not wait for many.
+    const got = await ensureRunning(cluster, 0)
     if (got !== port) throw new Error(`port ${port} was taken meanwhile, it runs on ${got}: restart the service`)
     log.info('PostgreSQL runs again')
   })

@@ -104,7 +104,7 @@ function startFromProc(pid: number): string | undefined {
   try {
     stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
   } catch {
-    return maySignal(pid) ? UNKNOWN_START : undefined
+    return isTaken(pid) ? UNKNOWN_START : undefined
   }
   // The second field is the program's name in parentheses and may hold spaces; the third is the state, the 22nd the
   // start in clock ticks since boot.
@@ -123,7 +123,8 @@ function startFromPs(pid: number): string | undefined {
   }
 }
 
-function maySignal(pid: number): boolean {
+/** True if the id is taken: by a running process, or by one that ended and waits to be reaped. */
+export function isTaken(pid: number): boolean {
   try {
     return process.kill(pid, 0)
   } catch (error) {

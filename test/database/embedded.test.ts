@@ -1,11 +1,10 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import pg from 'pg'
 import { findPostmaster } from '../../src/database/cluster.ts'
 import { acquireEmbeddedDatabase, type EmbeddedDatabase } from '../../src/database/embedded.ts'
@@ -61,6 +60,11 @@ async function startUser(): Promise<{ child: ChildProcess; leave(): Promise<void
       await once(child, 'exit')
     },
   }
+}
+
+function sessionOf(pid: number): string | undefined {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[3]
 }
 
 async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
@@ -166,11 +170,9 @@ test('the cluster is durable, speaks UTF-8, sorts by code point, and lets nobody
 
 test('the server runs in a session of its own, so that Ctrl-C in a terminal does not reach it, and never as root', async () => {
   const database = await acquire()
-  const { stdout } = await promisify(execFile)('ps', ['-o', 'sess=,uid=', '-p', String(postmasterPid())])
-  const [session, uid] = stdout.trim().split(/\s+/)
-  const own = await promisify(execFile)('ps', ['-o', 'sess=', '-p', String(process.pid)])
-  expect(session).not.toBe(own.stdout.trim())
-  expect(uid).not.toBe('0')
+  const pid = postmasterPid() ?? 0
+  expect(sessionOf(pid)).not.toBe(sessionOf(process.pid))
+  expect(statSync(`/proc/${pid}`).uid).not.toBe(0)
   await database.release()
 })
 
