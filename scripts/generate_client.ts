@@ -95,21 +95,21 @@ function typeOf(schema: Schema): string {
   if (schema.enum !== undefined) return schema.enum.map(literal).join(' | ')
   if (schema.anyOf !== undefined) return schema.anyOf.map(typeOf).join(' | ')
   if (Array.isArray(schema.type)) return schema.type.map((type) => typeOf({ ...schema, type })).join(' | ')
-  switch (schema.type) {
-    case 'integer':
-    case 'number':
-      return 'number'
-    case 'string':
-    case 'boolean':
-    case 'null':
-      return schema.type
-    case 'array':
-      return `(${typeOf(schema.items ?? {})})[]`.replace(/^\(([\w'[\]]+)\)/, '$1')
-    case 'object':
-      return objectType(schema)
-    default:
-      return 'unknown'
-  }
+  if (schema.type === 'array') return arrayType(typeOf(schema.items ?? {}))
+  if (schema.type === 'object') return objectType(schema)
+  return SCALARS[schema.type ?? ''] ?? 'unknown'
+}
+
+const SCALARS: Record<string, string> = {
+  integer: 'number',
+  number: 'number',
+  string: 'string',
+  boolean: 'boolean',
+  null: 'null',
+}
+
+function arrayType(item: string): string {
+  return item.includes(' | ') ? `(${item})[]` : `${item}[]`
 }
 
 function objectType({ properties, required = [], additionalProperties }: Schema): string {

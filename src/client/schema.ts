@@ -743,13 +743,13 @@ export interface components {
   schemas: {
     AdjustStock: {
       /** Applied in order; a SKU may appear more than once. */
-      items: ({
+      items: {
         /** Names what is counted. Case-sensitive; percent-encoded in a path. */
         sku: string
         /** Units, up or down. */
         delta: number
         reason?: string
-      })[]
+      }[]
       /** Your own name for it, such as an order number. */
       reference?: string
     }
@@ -848,17 +848,17 @@ export interface components {
       code: string
       request_id: string
       /** With `invalid_request`: what is wrong, at most 20. */
-      errors?: ({
+      errors?: {
         /** A JSON pointer into the body, or `query/…`, `path/…`, `header/…`. */
         path: string
         message: string
-      })[]
+      }[]
       /** With `insufficient_stock`. */
-      shortages?: ({
+      shortages?: {
         sku: string
         requested: number
         available: number
-      })[]
+      }[]
       /** With `sku_not_found`, where the body names them. */
       skus?: string[]
       /** With every 503: whether anything may have been written. */
@@ -930,11 +930,11 @@ export interface components {
     }
     SetStockItems: {
       /** Each SKU once. */
-      items: ({
+      items: {
         /** Names what is counted. Case-sensitive; percent-encoded in a path. */
         sku: string
         stock: number
-      })[]
+      }[]
     }
     Stats: {
       /** Reservations stored as pending; 100000 stands for that or more. */
@@ -943,13 +943,13 @@ export interface components {
       overdue: number
       oldest_overdue_seconds: number
       /** Outcomes of the last sixty seconds, of the process that answers; others count their own. */
-      last_minute: ({
+      last_minute: {
         verb: string
         /** `ok`, `replayed` or the code of the refusal. */
         code: string
         strategy: string
         count: number
-      })[]
+      }[]
       sweeper: {
         /** Overdue reservations wait and no sweep succeeds. */
         stalled: boolean
