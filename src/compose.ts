@@ -135,3 +135,15 @@ function watch(metrics: Metrics, pools: Record<string, Knex>, reservations: Rese
     }))
   }
 }
+
+/** The sweeper alone, for the command line: the same one, with the same hooks. */
+export function composeSweeper(options: Pick<ComposeOptions, 'log' | 'instance' | 'hooks'> & { db: Knex }): Sweeper {
+  const { db, log, instance, hooks = [] } = options
+  return createSweeper({
+    db,
+    onClosed: chainHooks(hooks),
+    metrics: createMetrics({ process_metrics: false }),
+    log,
+    instance,
+  })
+}

@@ -220,7 +220,9 @@ export async function insertStagedStock(tx: Knex.Transaction, staged: readonly S
 export async function finishStagedStock(
   tx: Knex.Transaction,
 ): Promise<{ changes: number; repeated: { sku: string; line: number; first_line: number } | undefined }> {
-  await rows(tx, `CREATE INDEX ON staged_stock (sku)`)
+  await rows(tx, `CREATE INDEX staged_stock_by_sku ON staged_stock (sku)`)
+  // A chunk then lies on a few pages: a million rows in the file's order took 28 ms to find per thousand.
+  await rows(tx, `CLUSTER staged_stock USING staged_stock_by_sku`)
   // Without statistics the planner joins the whole table again for each chunk.
   await rows(tx, `ANALYZE staged_stock`)
   const [repeated] = await rows<{ sku: string; line: number; first_line: number }>(
@@ -237,16 +239,20 @@ export async function finishStagedStock(
   return { changes: differing!.changes, repeated }
 }
 
-/** The next staged rows in SKU order whose SKU has another count or does not exist. */
+/**
+ * The next staged rows in SKU order whose SKU has another count or does not exist. The bound stands on both sides of the
+ * join: a merge join would otherwise read all counters before `after` again for each chunk.
+ */
 export function selectStagedChanges(
   tx: Knex.Transaction,
   page: { after: string | null; limit: number },
 ): Promise<StagedStock[]> {
   return rows<StagedStock>(
     tx,
-    `SELECT n.sku, n.stock, n.line FROM staged_stock AS n LEFT JOIN stock AS s USING (sku)
+    `SELECT n.sku, n.stock, n.line
+     FROM staged_stock AS n LEFT JOIN stock AS s ON s.sku = n.sku AND s.sku > coalesce(?::text, '')
      WHERE n.sku > coalesce(?::text, '') AND n.stock IS DISTINCT FROM s.stock
      ORDER BY n.sku LIMIT ?`,
-    [page.after, page.limit],
+    [page.after, page.after, page.limit],
   )
 }
