@@ -19,7 +19,7 @@ import { isRunning, isTaken } from './process_lock.ts'
 import { give, run, runSync, type Account, type Programs } from './programs.ts'
 
 /**
- * One PostgreSQL cluster on this machine: made, started, looked at and stopped. Whoever calls the first three of these holds
+ * One PostgreSQL cluster on this machine: made, started, looked at and stopped. Whoever makes, starts or stops it holds
  * the lock of its directory.
  */
 export type Cluster = {
