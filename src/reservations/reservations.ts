@@ -57,6 +57,9 @@ export type ReservationsDeps = {
   limits?: Partial<BatcherLimits>
 }
 
+/** Connections that a strategy without the queue leaves to others: the batch in flight and the sweeper. */
+const CONNECTIONS_KEPT = 2
+
 const STRATEGIES: Record<ReservationsDeps['strategy'], (parts: StrategyParts) => Strategy> = {
   batched: createBatched,
   conditional: createConditional,
@@ -82,6 +85,7 @@ export function createReservations(deps: ReservationsDeps): Reservations {
     submit: (operation, signal) => batcher.submit(operation, signal),
     queueHasRoom: (requests) => batcher.hasRoom(requests),
     fly: (operations, options) => fly(flights, operations, options),
+    flights_max: Math.max(1, connectionsOf(deps.core) - CONNECTIONS_KEPT),
   })
   const counted = (operation: Operation, outcome: Outcome): Outcome => {
     deps.metrics.outcome(operation.verb, codeOf(outcome), strategy.name)
@@ -119,6 +123,10 @@ export function createReservations(deps: ReservationsDeps): Reservations {
       await Promise.all([strategy.stop(), batcher.stop()])
     },
   }
+}
+
+function connectionsOf(pool: Knex): number {
+  return (pool.client as { pool: { max: number } }).pool.max
 }
 
 function toConfirm({ id, on_expired = 'refuse' }: ConfirmRequest): Operation {

@@ -21,4 +21,6 @@ export type StrategyParts = {
   queueHasRoom: (requests: number) => boolean
   /** Decides and writes operations in one transaction of their own. */
   fly: (operations: readonly Operation[], options: { deadline: number }) => Promise<Map<Operation, Outcome>>
+  /** How many transactions of its own a strategy may have open at once. */
+  flights_max: number
 }
