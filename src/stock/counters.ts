@@ -29,7 +29,10 @@ export type Counter = { stock: number; temp_reserved_stock: number; seq: number 
 /** A change as it went into the ledger, with the counters after it. */
 export type Recorded = Change & { seq: number; stock_after: number; reserved_after: number }
 
-/** `fits: false`: nothing was moved; the locks are held and `counters` are current, a missing SKU being absent. */
+/**
+ * `fits: false`: nothing was moved; the locks are held and `counters` are current, a missing SKU being absent. If they had
+ * to be waited for they may cover the changes after all: another call, under these locks, then moves them.
+ */
 export type Moved =
   | { fits: true; recorded: Recorded[]; at: string }
   | { fits: false; counters: Map<string, Counter> }

@@ -42,6 +42,8 @@ export type MovedRow = {
  *
  * The order of the locks is what keeps two batches from deadlocking. The values come out of the locking SELECT, which
  * sees the newest version of a row that it had to wait for. The UPDATE tests each row again and its row count decides.
+ * It makes that test on the statement's snapshot first, and passes over a row that did not fit there although it does now:
+ * so that it can't move one SKU without the other, the verdict asks the snapshot too (`seen`).
  * `at` never runs backwards on a SKU, even if the server's clock does: events are ordered by it.
  */
 export function lockAndMove(db: Executor, moves: readonly Move[]): Promise<MovedRow[]> {
@@ -54,9 +56,10 @@ export function lockAndMove(db: Executor, moves: readonly Move[]): Promise<Moved
        SELECT sku, stock, temp_reserved_stock, seq, updated_at FROM stock
        WHERE sku = ANY (?::text[]) ORDER BY sku FOR NO KEY UPDATE
      ), verdict AS MATERIALIZED (
-       SELECT count(*) = ?::bigint AND bool_and(l.stock - l.temp_reserved_stock >= n.need) AS fits,
+       SELECT count(*) = ?::bigint AND bool_and(l.stock - l.temp_reserved_stock >= n.need)
+                AND bool_and(seen.stock - seen.temp_reserved_stock >= n.need) AS fits,
               greatest(clock_timestamp(), max(l.updated_at) + interval '1 microsecond') AS at
-       FROM locked l JOIN need n USING (sku)
+       FROM locked l JOIN need n USING (sku) JOIN stock seen USING (sku)
      ), moved AS (
        UPDATE stock s
        SET stock = s.stock + n.stock_delta,
