@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import { isLockTimeout } from '../database/sqlstate.ts'
 import { transaction } from '../database/transaction.ts'
 import { ok, refused, type Result } from '../errors.ts'
 import { applyStockChanges } from './apply.ts'
@@ -15,17 +16,23 @@ export type SetResult = { levels: Level[]; created: string[] }
  * @param items 1–1000, each SKU once; stock 0–2,000,000,000 units
  * @param options `if_match`: the `seq` that the one SKU must have, `'*'` that it must exist
  * @returns levels in the order of the items, and which SKUs are new; refused with `stock_below_reserved` if a count would
- *   fall below what is held, with `precondition_failed` if `if_match` does not hold
+ *   fall below what is held, with `precondition_failed` if `if_match` does not hold, with `overloaded` if another session
+ *   keeps a counter locked
  */
-export function setStock(
+export async function setStock(
   db: Knex,
   items: readonly { sku: string; stock: number }[],
   options: { if_match?: number | '*' } = {},
 ): Promise<Result<SetResult>> {
-  return transaction(db, async (tx, rollback) => {
-    const result = await setStockIn(tx, items, options)
-    return result.ok ? result : rollback(result)
-  })
+  try {
+    return await transaction<Result<SetResult>>(db, async (tx, rollback) => {
+      const result = await setStockIn(tx, items, options)
+      return result.ok ? result : rollback(result)
+    })
+  } catch (error) {
+    if (!isLockTimeout(error)) throw error
+    return refused({ code: 'overloaded', detail: 'Another transaction holds the counter of one of these SKUs.' })
+  }
 }
 
 /** {@link setStock} in the caller's transaction, which must be rolled back if this is refused. */
