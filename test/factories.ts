@@ -1,0 +1,241 @@
+import type { Knex } from 'knex'
+import { pino } from 'pino'
+import { createPool } from '../src/database/pool.ts'
+import { rows, transaction, type Executor } from '../src/database/transaction.ts'
+import type { Refusal, Result } from '../src/errors.ts'
+import { createMetrics } from '../src/metrics.ts'
+import type { Line, Reservation, ReserveRequest } from '../src/reservations/reservation.ts'
+import { createReservations, type Reservations, type ReservationsDeps } from '../src/reservations/reservations.ts'
+import { createSweeper, type Sweeper } from '../src/reservations/sweeper.ts'
+import { setStock } from '../src/stock/set.ts'
+import type { TestDatabase } from './database.ts'
+
+/** One process of the service, as far as the core goes, and what it logged. */
+export type Core = {
+  reservations: Reservations
+  sweeper: Sweeper
+  pool: Knex
+  logged: Record<string, unknown>[]
+  stop(): Promise<void>
+}
+
+type CoreOptions = Partial<Omit<ReservationsDeps, 'core' | 'reads' | 'metrics' | 'log'>> & {
+  instance?: string
+  connections?: number
+  lock_timeout_ms?: number
+}
+
+/** Wires the core onto a test database, with a pool of its own. */
+export function openCore(database: TestDatabase, options: CoreOptions = {}): Core {
+  const { instance = 'test', connections = 6, lock_timeout_ms = 250, ...deps } = options
+  const pool = createPool({
+    url: database.url,
+    max: connections,
+    lock_timeout_ms,
+    statement_timeout_ms: 5000,
+    application_name: instance,
+  })
+  const logged: Record<string, unknown>[] = []
+  const log = pino({ level: 'debug' }, { write: (line) => void logged.push(JSON.parse(line) as never) })
+  const metrics = createMetrics({ process_metrics: false })
+  const onClosed = deps.onClosed ?? (() => Promise.resolve())
+  const reservations = createReservations({
+    strategy: 'batched',
+    ttl_seconds: 1800,
+    ttl_max_seconds: 86_400,
+    ...deps,
+    onClosed,
+    core: pool,
+    reads: database.db,
+    metrics,
+    log,
+  })
+  const sweeper = createSweeper({ db: pool, onClosed, metrics, log, instance })
+  return {
+    reservations,
+    sweeper,
+    pool,
+    logged,
+    async stop() {
+      await Promise.all([sweeper.stop(), reservations.stop()])
+      await pool.destroy()
+    },
+  }
+}
+
+/** The verbs, by whichever way they reach the core. */
+export type Door = Pick<Reservations, 'reserve' | 'confirm' | 'release' | 'extend'>
+
+export const DOORS = ['the queue', 'the conditional strategy', "a caller's transaction"] as const
+
+/** The verbs through one of the {@link DOORS}. */
+export function doorOf(core: { batched: Core; conditional: Core }, name: (typeof DOORS)[number]): Door {
+  if (name === 'the queue') return core.batched.reservations
+  if (name === 'the conditional strategy') return core.conditional.reservations
+  const { reservations, pool } = core.batched
+  return {
+    reserve: (request) => inTransaction(pool, (tx) => reservations.reserveIn(tx, request)),
+    confirm: (request) => inTransaction(pool, (tx) => reservations.confirmIn(tx, request)),
+    release: (request) => inTransaction(pool, (tx) => reservations.releaseIn(tx, request)),
+    extend: (request) => inTransaction(pool, (tx) => reservations.extendIn(tx, request)),
+  }
+}
+
+/** A caller's transaction as callers should write it: a refusal rolls back. */
+export function inTransaction<T>(db: Knex, verb: (tx: Knex.Transaction) => Promise<Result<T>>): Promise<Result<T>> {
+  return transaction<Result<T>>(db, async (tx, rollback) => {
+    const result = await verb(tx)
+    return result.ok ? result : rollback(result)
+  })
+}
+
+let skus = 0
+
+/** A SKU that no other test has, with so much stock. */
+export async function stocked(db: Knex, stock = 10): Promise<string> {
+  const sku = `sku-${++skus}`
+  must(await setStock(db, [{ sku, stock }]))
+  return sku
+}
+
+/** A reserve request by somebody without an API key. */
+export function wants(lines: Line[] | string, more: Partial<ReserveRequest> = {}): ReserveRequest {
+  return { client: '', lines: typeof lines === 'string' ? [{ sku: lines, quantity: 1 }] : lines, ...more }
+}
+
+/** A key and the hash of what it was sent with. */
+export function keyed(key: string, body = 'the body'): { idempotency: { key: string; request_hash: Buffer } } {
+  return { idempotency: { key, request_hash: Buffer.from(body.padEnd(32)) } }
+}
+
+/** Reserves and expects to get it. */
+export async function hold(door: Door, lines: Line[] | string, more: Partial<ReserveRequest> = {}): Promise<Reservation> {
+  return must(await door.reserve(wants(lines, more))).reservation
+}
+
+/** The value of a result that must not be refused. */
+export function must<T>(result: Result<T>): T {
+  if (!result.ok) throw new Error(`refused: ${JSON.stringify(result.refusal)}`)
+  return result.value
+}
+
+/** The refusal of a result that must be one. */
+export function refusal<T>(result: Result<T>): Refusal {
+  if (result.ok) throw new Error(`not refused: ${JSON.stringify(result.value)}`)
+  return result.refusal
+}
+
+/** Backdates holds, with the history that they have, so that they expired so many seconds ago. */
+export async function makeOverdue(db: Executor, ids: string | readonly string[], seconds_ago = 1): Promise<void> {
+  const list = typeof ids === 'string' ? [ids] : ids
+  await rows(
+    db,
+    `WITH shift AS (
+       SELECT id, expires_at - date_trunc('milliseconds', clock_timestamp()) + ? * interval '1 second' AS by
+       FROM reservations WHERE id = ANY (?::uuid[])
+     ), history AS (
+       UPDATE stock_ledger l SET created_at = l.created_at - s.by FROM shift s WHERE l.reservation_id = s.id
+     )
+     UPDATE reservations r SET created_at = r.created_at - s.by, expires_at = r.expires_at - s.by FROM shift s WHERE r.id = s.id`,
+    [seconds_ago, list],
+  )
+}
+
+/** Backdates everything there is: to the service it looks as if so much time had passed. */
+export async function timePasses(db: Executor, seconds: number): Promise<void> {
+  const columns = {
+    stock: ['updated_at'],
+    stock_ledger: ['created_at'],
+    reservations: ['created_at', 'expires_at', 'closed_at'],
+    outbox: ['ordered_at'],
+    sweep_set_aside: ['retry_at', 'set_aside_at'],
+    sweeper_runs: ['started_at', 'finished_at', 'succeeded_at', 'error_at'],
+  }
+  for (const [table, names] of Object.entries(columns)) {
+    const shifts = names.map((name) => `${name} = ${name} - ${seconds} * interval '1 second'`)
+    await rows(db, `UPDATE ${table} SET ${shifts.join(', ')}`)
+  }
+}
+
+/** `stock/temp_reserved_stock` of a SKU. */
+export async function counters(db: Executor, sku: string): Promise<string> {
+  const [row] = await rows<{ stock: number; temp_reserved_stock: number }>(
+    db,
+    'SELECT stock, temp_reserved_stock FROM stock WHERE sku = ?',
+    [sku],
+  )
+  return `${row?.stock}/${row?.temp_reserved_stock}`
+}
+
+/** A SKU's ledger, oldest first, each row as `kind stock_delta reserved_delta`. */
+export async function ledger(db: Executor, sku: string): Promise<string[]> {
+  const found = await rows<{ row: string }>(
+    db,
+    `SELECT format('%s %s %s', kind, stock_delta, reserved_delta) AS row FROM stock_ledger WHERE sku = ? ORDER BY seq`,
+    [sku],
+  )
+  return found.map(({ row }) => row)
+}
+
+/** How a reservation is stored, whatever the time. */
+export async function stored(db: Executor, id: string): Promise<string | undefined> {
+  const [row] = await rows<{ status: string }>(db, 'SELECT status FROM reservations WHERE id = ?', [id])
+  return row?.status
+}
+
+/** Every row of every table that a reservation touches, to be compared with itself later. */
+export async function snapshot(db: Executor, ids: readonly string[], named: readonly string[]): Promise<unknown> {
+  return Promise.all([
+    rows(db, 'SELECT * FROM reservations WHERE id = ANY (?::uuid[]) ORDER BY id', [ids]),
+    rows(db, 'SELECT * FROM stock WHERE sku = ANY (?::text[]) ORDER BY sku', [named]),
+    rows(db, 'SELECT * FROM stock_ledger WHERE sku = ANY (?::text[]) ORDER BY sku, seq', [named]),
+  ])
+}
+
+/** Names every SKU that breaks one of the promises 1 to 3. */
+export function findBroken(db: Executor): Promise<unknown[]> {
+  return rows(
+    db,
+    `WITH held AS (
+       SELECT l.sku, sum(l.quantity) AS units
+       FROM reservations r, unnest(r.skus, r.quantities) AS l (sku, quantity) WHERE r.status = 'pending' GROUP BY l.sku
+     ), replayed AS (
+       SELECT sku, count(*) AS rows, min(seq) AS first, max(seq) AS last,
+              sum(stock_delta) AS stock, sum(reserved_delta) AS reserved,
+              bool_and(stock_after = stock_so_far AND reserved_after = reserved_so_far) AS agrees
+       FROM (SELECT *, sum(stock_delta) OVER (PARTITION BY sku ORDER BY seq) AS stock_so_far,
+                       sum(reserved_delta) OVER (PARTITION BY sku ORDER BY seq) AS reserved_so_far
+             FROM stock_ledger) AS steps
+       GROUP BY sku
+     )
+     SELECT s.*, h.units AS pending_units, l.rows AS ledger_rows, l.stock AS ledger_stock, l.reserved AS ledger_reserved
+     FROM stock s LEFT JOIN held h USING (sku) LEFT JOIN replayed l USING (sku)
+     WHERE s.temp_reserved_stock < 0 OR s.temp_reserved_stock > s.stock
+        OR s.temp_reserved_stock <> coalesce(h.units, 0)
+        OR l.first IS DISTINCT FROM 1 OR l.last <> s.seq OR l.rows <> s.seq
+        OR l.stock <> s.stock OR l.reserved <> s.temp_reserved_stock OR NOT l.agrees
+     UNION ALL
+     SELECT h.sku, NULL, NULL, NULL, NULL, h.units, NULL, NULL, NULL FROM held h
+     WHERE NOT EXISTS (SELECT 1 FROM stock s WHERE s.sku = h.sku)`,
+  )
+}
+
+/** Resolves when so many sessions of this database wait for a lock. */
+export async function untilWaiting(db: Executor, sessions = 1): Promise<void> {
+  await until(async () => {
+    const [row] = await rows<{ waiting: number }>(
+      db,
+      `SELECT count(*) AS waiting FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+    )
+    return (row?.waiting ?? 0) >= sessions
+  })
+}
+
+/** Resolves when the condition holds; it is asked again and again, each time after the event loop has turned. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 5000
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error('what was waited for did not come')
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
