@@ -234,7 +234,7 @@ async function claimAndClose(
     )
     if ((await applyTransitions(tx, transitions)) < transitions.length) return STALE
   }
-  if (plan.closed.length > 0) await deps.onClosed(tx, plan.closed)
+  if (plan.closed.size > 0) await deps.onClosed(tx, [...plan.closed.values()])
   return DONE
 }
 

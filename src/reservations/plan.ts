@@ -42,7 +42,8 @@ export type Plan = {
   inserts: { operation: Reserve; reservation: Reservation }[]
   transitions: Map<string, Transition>
   steps: Step[]
-  closed: Closed[]
+  /** By id: a hold that expired and was reacquired in one batch has one end. */
+  closed: Map<string, Closed>
   /** SKUs of which somebody was refused units. */
   short: Set<string>
   /** A keyed reserve was refused without looking whether its key has a reservation. */
@@ -81,7 +82,7 @@ class Board {
     inserts: [],
     transitions: new Map(),
     steps: [],
-    closed: [],
+    closed: new Map(),
     short: new Set(),
     keys_unknown: false,
   }
@@ -137,7 +138,10 @@ class Board {
     const made =
       stored === undefined
         ? this.#made.get(key)
-        : { request_hash: stored.request_hash, reservation: presentReservation(stored) }
+        : {
+            request_hash: stored.request_hash,
+            reservation: presentReservation(this.#stored.get(stored.id) ?? stored),
+          }
     if (made === undefined) return undefined
     if (!made.request_hash.equals(request.idempotency.request_hash)) return refused({ code: 'idempotency_key_reused' })
     return ok({ reservation: made.reservation, replayed: true })
@@ -249,7 +253,7 @@ class Board {
 
   #close(stored: StoredReservation, change: Partial<StoredReservation> & { status: Closed['status'] }): Reservation {
     const reservation = this.#change(stored, change)
-    this.plan.closed.push({ id: stored.id, status: change.status, reference: stored.reference })
+    this.plan.closed.set(stored.id, { id: stored.id, status: change.status, reference: stored.reference })
     return reservation
   }
 
