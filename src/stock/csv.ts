@@ -1,6 +1,6 @@
 import { CsvError, parse } from 'csv-parse'
 import type { Knex } from 'knex'
-import { createReadStream } from 'node:fs'
+import { createReadStream, type ReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { Readable, type Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -98,25 +98,12 @@ async function stageFile(
   onBytes: (done: number) => void,
 ): Promise<{ ok: true; rows: number } | { ok: false; fault: CsvFault }> {
   const file = createReadStream(path)
-  const parser = file.pipe(
-    parse({
-      bom: true,
-      info: true,
-      relax_column_count: true,
-      skip_empty_lines: true,
-      record_delimiter: ['\r\n', '\n', '\r'],
-      max_record_size: RECORD_BYTES_MAX,
-    }),
-  )
-  file.on('error', (error) => parser.destroy(error))
-  let line = 0
+  const { records, lastLine } = parseFile(file)
   let rows = 0
   let chunk: StagedStock[] = []
   let columns: Columns | undefined
   try {
-    for await (const { record, info } of parser as AsyncIterable<{ record: string[]; info: { lines: number } }>) {
-      // csv-parse counts the line breaks inside quotes too, and names the line on which a row ends.
-      line = info.lines - record.join('').replaceAll(/[^\r\n]/g, '').length
+    for await (const { record, line } of records) {
       if (columns === undefined) {
         columns = readHeader(record)
         if (!columns) return faulty(line, `the header must be "sku,stock", not ${JSON.stringify(record.join(','))}`)
@@ -132,7 +119,7 @@ async function stageFile(
       onBytes(file.bytesRead)
     }
   } catch (error) {
-    if (error instanceof CsvError) return faulty(...describe(error, line))
+    if (error instanceof CsvError) return faulty(...describe(error, lastLine()))
     throw error
   } finally {
     file.destroy()
@@ -141,6 +128,31 @@ async function stageFile(
   if (chunk.length > 0) await insertStagedStock(tx, chunk)
   onBytes(file.bytesRead)
   return { ok: true, rows }
+}
+
+/** The records of a file, each with the line on which it begins, and the line of the last one that could be parsed. */
+function parseFile(file: ReadStream): {
+  records: AsyncIterable<{ record: string[]; line: number }>
+  lastLine: () => number
+} {
+  let line = 0
+  const parser = file.pipe(
+    parse({
+      bom: true,
+      relax_column_count: true,
+      skip_empty_lines: true,
+      record_delimiter: ['\r\n', '\n', '\r'],
+      max_record_size: RECORD_BYTES_MAX,
+      on_record(record: string[], { lines }) {
+        // csv-parse counts the line breaks inside quotes too, and names the line on which a record ends.
+        line = lines - record.join('').replaceAll(/[^\r\n]/g, '').length
+        // What comes out is what this returns, but the types know no other shape than a record's.
+        return { record, line } as unknown as string[]
+      },
+    }),
+  )
+  file.on('error', (error) => parser.destroy(error))
+  return { records: parser, lastLine: () => line }
 }
 
 async function writeStaged(
