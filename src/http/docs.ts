@@ -1,6 +1,6 @@
 import { send } from '@koa/send'
 import Router from '@koa/router'
-import type { Context } from 'koa'
+import type { Context, Next } from 'koa'
 import { createRequire } from 'node:module'
 import { dirname } from 'node:path'
 import { DOCS_HEADERS, securityHeaders } from './middleware/security_headers.ts'
@@ -9,25 +9,29 @@ import { documentedProblems } from './problem.ts'
 /** The documentation pages: from this process alone, without a CDN and without a line of inline script. */
 
 const SWAGGER_UI = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))
-const ASSETS: ReadonlySet<string> = new Set(['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png'])
+const ASSETS = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png']
 const CACHED_MS = 86_400_000
 
 /** @param document the OpenAPI document, as text */
 export function docsRouter(document: string): Router {
   const router = new Router({ strict: true, sensitive: true })
-  router.use((ctx, next) => {
-    ctx.state.route = ctx.path === '/openapi.json' ? ctx.path : '/docs'
-    return next()
-  })
-  router.get('/openapi.json', (ctx) => sendText(ctx, 'application/json; charset=utf-8', document))
-  router.get(['/docs', '/docs/:file'], securityHeaders(DOCS_HEADERS), async (ctx, next) => {
-    const file = (ctx.params.file as string | undefined) ?? 'index.html'
-    const page = Object.hasOwn(PAGES, file) ? PAGES[file] : undefined
-    if (page !== undefined) return sendText(ctx, page.type, page.text)
-    if (ASSETS.has(file)) return void (await send(ctx, file, { root: SWAGGER_UI, maxage: CACHED_MS }))
-    return next()
-  })
+  const headers = securityHeaders(DOCS_HEADERS)
+  for (const [path, { type, text }] of Object.entries(PAGES)) {
+    router.get(path, labelled, headers, (ctx) => sendText(ctx, type, text))
+  }
+  for (const file of ASSETS) {
+    router.get(`/docs/${file}`, labelled, headers, async (ctx) => {
+      await send(ctx, file, { root: SWAGGER_UI, maxage: CACHED_MS })
+    })
+  }
+  router.get('/openapi.json', labelled, (ctx) => sendText(ctx, JSON_TYPE, document))
   return router
+}
+
+/** All of them are one route to the metrics. */
+function labelled(ctx: Context, next: Next): Promise<unknown> {
+  ctx.state.route = '/docs'
+  return next()
 }
 
 function sendText(ctx: Context, type: string, text: string): void {
@@ -35,6 +39,7 @@ function sendText(ctx: Context, type: string, text: string): void {
   ctx.body = text
 }
 
+const JSON_TYPE = 'application/json; charset=utf-8'
 const HTML = 'text/html; charset=utf-8'
 
 const INDEX = `<!doctype html>
@@ -100,8 +105,8 @@ function toHtml(text: string): string {
 }
 
 const PAGES: Record<string, { type: string; text: string }> = {
-  'index.html': { type: HTML, text: INDEX },
-  'start.js': { type: 'text/javascript; charset=utf-8', text: START },
-  errors: { type: HTML, text: errorsPage() },
-  'errors.css': { type: 'text/css; charset=utf-8', text: STYLE },
+  '/docs': { type: HTML, text: INDEX },
+  '/docs/start.js': { type: 'text/javascript; charset=utf-8', text: START },
+  '/docs/errors': { type: HTML, text: errorsPage() },
+  '/docs/errors.css': { type: 'text/css; charset=utf-8', text: STYLE },
 }

@@ -61,9 +61,9 @@ test('a reservation is written in the order of the contract, with times in UTC t
 
 test('a repeated key is answered with the first status, and says so', async () => {
   const { reservations } = fakeDeps()
-  const replaying = () => Promise.resolve(ok({ reservation: reservationOf(), replayed: true }))
+  const replayed = Promise.resolve(ok({ reservation: reservationOf(), replayed: true }))
   const app = await serving({
-    reservations: { ...reservations, reservations: { ...reservations.reservations, reserve: replaying } },
+    reservations: { ...reservations, reservations: { ...reservations.reservations, reserve: () => replayed } },
   })
   const { status, headers } = await call(app, 'POST', RESERVATIONS, { ...reserve, headers: { 'Idempotency-Key': 'k' } })
   expect([status, headers.get('idempotent-replayed')]).toEqual([201, 'true'])

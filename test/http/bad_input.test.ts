@@ -261,7 +261,7 @@ test.each(cases)('$it: $status $code', async ({ method = 'POST', path, body, hea
   expect(answer.body.request_id).toBe(answer.headers.get('x-request-id'))
   expect(answer.body.detail).toMatch(/\w+.*[.]$/)
   const paths = ((answer.body.errors ?? []) as { path: string }[]).map((fault) => fault.path)
-  expect(paths).toEqual(at === undefined ? [] : expect.arrayContaining([expect.stringContaining(at)]))
+  expect(paths.some((fault) => at !== undefined && fault.startsWith(at))).toBe(at !== undefined)
 })
 
 test('many faults are listed together, twenty at most', async () => {

@@ -1,0 +1,268 @@
+import fc from 'fast-check'
+import { Agent, request } from 'node:http'
+import { documentedProblems } from '../../src/http/problem.ts'
+import { findBroken } from '../factories.ts'
+import { call, serveService, type ServingService } from './serving.ts'
+
+/** Whatever a client sends to whatever route: it gets an answer of the contract, never a 500, and breaks nothing. */
+
+let serving: ServingService
+const agent = new Agent({ keepAlive: true, maxSockets: 4 })
+
+beforeAll(async () => {
+  serving = await serveService({ A: 100, B: 0, 'ä/b c': 1_000_000_000 })
+})
+
+afterAll(async () => {
+  agent.destroy()
+  await serving.close()
+})
+
+type Sent = { method: string; path: string; headers: Record<string, string>; body: string | Buffer | undefined }
+
+const RUNS = 1500
+const CODES = new Set(documentedProblems().map(({ code }) => code))
+
+/** Text that is likely to be trouble: surrogates, control characters, other planes, long. */
+const text = fc.oneof(
+  fc.constantFrom(
+    'A',
+    'B',
+    'ä/b c',
+    'none',
+    '',
+    ' ',
+    '\0',
+    'A\0',
+    '\ud800',
+    '%',
+    '..',
+    '__proto__',
+    'constructor',
+    'NaN',
+  ),
+  fc.string({ unit: 'binary', maxLength: 12 }),
+  fc.string({ unit: fc.integer({ min: 0, max: 0xffff }).map((code) => String.fromCharCode(code)), maxLength: 8 }),
+  fc.nat(300).map((length) => 'x'.repeat(length)),
+)
+const number = fc.oneof(
+  fc.constantFrom(0, -0, 1, -1, 0.5, 1e6, 1e6 + 1, 2e9, 2e9 + 1, 2 ** 31, 2 ** 53, 1e21, 1e308, -2e9),
+  fc.integer({ min: 1, max: 5 }),
+  fc.double(),
+)
+const anything = fc.oneof(text, number, fc.boolean(), fc.constant(null), fc.jsonValue({ maxDepth: 3 }))
+
+const line = fc.record({
+  sku: fc.oneof({ weight: 3, arbitrary: fc.constantFrom('A', 'B', 'ä/b c') }, text),
+  quantity: number,
+})
+const uuid = fc.oneof(fc.uuid(), text)
+
+/** Objects that are almost right: known fields, each with a good value, a bad one, or absent. */
+const body = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: fc.record(
+      {
+        lines: fc.oneof({ weight: 4, arbitrary: fc.array(line, { maxLength: 4 }) }, anything),
+        customer_id: text,
+        reference: fc.oneof(text, anything),
+        ttl_seconds: number,
+        metadata: fc.oneof(fc.dictionary(text, anything, { maxKeys: 3 }), anything),
+      },
+      { requiredKeys: ['lines'] },
+    ),
+  },
+  fc.record({ stock: number }),
+  fc.record({ items: fc.array(fc.record({ sku: text, stock: number }), { maxLength: 4 }) }),
+  fc.record({ items: fc.array(fc.record({ sku: text, delta: number, reason: text }), { maxLength: 4 }) }),
+  fc.record({ ids: fc.array(uuid, { maxLength: 4 }), reason: text }, { requiredKeys: ['ids'] }),
+  fc.record({ on_expired: fc.oneof(fc.constantFrom('refuse', 'reacquire'), text) }),
+  fc.record({ ttl_seconds: number }),
+  fc.record({
+    reservations: fc.array(
+      fc.record({ lines: fc.array(line, { maxLength: 3 }), idempotency_key: text }, { requiredKeys: ['lines'] }),
+      { maxLength: 4 },
+    ),
+  }),
+  anything,
+)
+
+/** As JSON, as JSON that lost its tail, or as bytes. */
+const payload: fc.Arbitrary<string | Buffer | undefined> = fc.oneof(
+  { weight: 10, arbitrary: body.map((value) => JSON.stringify(value) ?? 'null') },
+  fc.tuple(body, fc.nat(40)).map(([value, cut]) => (JSON.stringify(value) ?? '').slice(0, -cut || undefined)),
+  fc.uint8Array({ maxLength: 64 }).map((bytes) => Buffer.from(bytes)),
+  fc.constant(undefined),
+)
+
+/** What may stand in a request line; anything else doesn't reach a route, see malformed.test.ts. */
+const raw = fc.string({
+  unit: fc.integer({ min: 0x21, max: 0x7e }).map((code) => String.fromCharCode(code)),
+  maxLength: 12,
+})
+const segment = fc.oneof(
+  text.map((value) => encodeURIComponent(value.toWellFormed())),
+  raw,
+  fc.uuid(),
+)
+const query = fc.array(
+  fc.tuple(
+    fc.constantFrom(
+      'limit',
+      'cursor',
+      'sku',
+      'available',
+      'status',
+      'reference',
+      'idempotency_key',
+      'expires_before',
+      'after',
+      'x',
+    ),
+    fc.oneof(segment, fc.constantFrom('1', '200', 'true', 'pending', '2026-01-01T00:00:00Z', '9007199254740993')),
+  ),
+  { maxLength: 4 },
+)
+const path = fc.oneof(
+  { weight: 2, arbitrary: fc.constantFrom('/v1/reservations', '/v1/reservations/batch', '/v1/reservations/confirm') },
+  fc.constantFrom('/v1/reservations/release', '/v1/stock', '/v1/stock/adjustments', '/v1/events', '/v1/stats', '/docs'),
+  fc
+    .tuple(segment, fc.constantFrom('', '/confirm', '/release', '/extend'))
+    .map(([id, verb]) => `/v1/reservations/${id}${verb}`),
+  fc.tuple(segment, fc.constantFrom('', '/ledger')).map(([sku, part]) => `/v1/stock/${sku}${part}`),
+  raw.map((rest) => `/${rest}`),
+)
+const value = fc.string({ unit: fc.constantFrom(...'\t !"*,;=azAZ09äÿ/\\{}'), maxLength: 12 })
+const headers = fc.record(
+  {
+    'Content-Type': fc.oneof({ weight: 8, arbitrary: fc.constant('application/json') }, value),
+    'Idempotency-Key': fc.oneof(fc.constantFrom('k1', 'k2'), value),
+    'If-Match': fc.oneof(fc.constantFrom('*', '"1"', '"99999999999999999999"'), value),
+    'If-None-Match': fc.oneof(fc.constantFrom('*', '"1"'), value),
+    'X-Request-Id': value,
+    'Content-Encoding': fc.constantFrom('identity', 'gzip', ''),
+    Authorization: value,
+    Expect: value,
+  },
+  { requiredKeys: ['Content-Type'] },
+)
+const wild: fc.Arbitrary<Sent> = fc.record({
+  method: fc.oneof(
+    { weight: 6, arbitrary: fc.constantFrom('GET', 'POST', 'PUT') },
+    fc.constantFrom('HEAD', 'OPTIONS', 'DELETE', 'PATCH', 'QUERY', 'TRACE'),
+  ),
+  path: fc.tuple(path, query).map(([at, parameters]) => {
+    const search = parameters.map(([name, given]) => `${name}=${given}`).join('&')
+    return search === '' ? at : `${at}?${search}`
+  }),
+  headers,
+  body: payload,
+})
+
+/** Sound requests but for one or two fields that carry anything: these come through to the database. */
+const skus = fc.constantFrom('A', 'B', 'ä/b c', 'new')
+const goodLines = fc.array(fc.record({ sku: skus, quantity: fc.integer({ min: 1, max: 3 }) }), {
+  minLength: 1,
+  maxLength: 3,
+})
+const hold = fc.record(
+  {
+    lines: goodLines,
+    customer_id: text,
+    reference: text,
+    ttl_seconds: number,
+    metadata: fc.dictionary(text, anything, { maxKeys: 3 }),
+  },
+  { requiredKeys: ['lines'] },
+)
+const sound = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({ method: fc.constant('POST'), path: fc.constant('/v1/reservations'), body: hold }),
+  },
+  fc.record({
+    method: fc.constant('POST'),
+    path: fc.constant('/v1/reservations/batch'),
+    body: fc.record({ reservations: fc.array(hold, { minLength: 1, maxLength: 3 }) }),
+  }),
+  fc.record({
+    method: fc.constant('PUT'),
+    path: skus.map((sku) => `/v1/stock/${encodeURIComponent(sku)}`),
+    body: fc.record({ stock: fc.oneof(fc.integer({ min: 0, max: 2e9 }), number) }),
+  }),
+  fc.record({
+    method: fc.constant('POST'),
+    path: fc.constant('/v1/stock/adjustments'),
+    body: fc.record({
+      items: fc.array(
+        fc.record({ sku: skus, delta: fc.oneof(fc.integer({ min: -5, max: 5 }), number), reason: text }),
+        { minLength: 1 },
+      ),
+    }),
+  }),
+  fc.record({
+    method: fc.constant('GET'),
+    path: fc
+      .tuple(fc.constantFrom('reference', 'customer_id', 'idempotency_key', 'sku', 'cursor', 'expires_before'), segment)
+      .map(([name, given]) => `/v1/reservations?${name}=${given}`),
+    body: fc.constant(undefined),
+  }),
+)
+const key = fc.option(fc.constantFrom('k1', 'k2', 'k3'), { nil: undefined })
+const sent: fc.Arbitrary<Sent> = fc.oneof(
+  wild,
+  fc.tuple(sound, key).map(([{ method, path: at, body: given }, idempotency_key]) => ({
+    method,
+    path: at,
+    headers: { 'Content-Type': 'application/json', ...(idempotency_key && { 'Idempotency-Key': idempotency_key }) },
+    body: given === undefined ? undefined : JSON.stringify(given),
+  })),
+)
+
+function send({
+  method,
+  path: at,
+  headers: given,
+  body: bytes,
+}: Sent): Promise<{ status: number; type: string; text: string }> {
+  return new Promise((resolve, reject) => {
+    const { port } = new URL(serving.url)
+    // Node sends the body of a GET or HEAD without saying how long it is.
+    const framed = bytes === undefined ? given : { ...given, 'Content-Length': String(Buffer.byteLength(bytes)) }
+    const outgoing = request({ agent, host: '127.0.0.1', port, method, path: at, headers: framed }, (response) => {
+      let received = ''
+      response.setEncoding('utf8')
+      response.on('data', (chunk: string) => (received += chunk))
+      response.on('end', () =>
+        resolve({ status: response.statusCode!, type: response.headers['content-type'] ?? '', text: received }),
+      )
+    })
+    outgoing.on('error', reject)
+    outgoing.end(bytes)
+  })
+}
+
+test('nothing that a client sends makes a 500, and every refusal is a problem of the contract', async () => {
+  const seen = new Map<number, number>()
+  await fc.assert(
+    fc.asyncProperty(sent, async (what) => {
+      const { status, type, text: received } = await send(what)
+      seen.set(status, (seen.get(status) ?? 0) + 1)
+      expect(status).not.toBe(500)
+      const refused =
+        status >= 400 && what.method !== 'HEAD' ? (JSON.parse(received) as { code: string; status: number }) : undefined
+      expect(refused === undefined || (type.startsWith('application/problem+json') && CODES.has(refused.code))).toBe(
+        true,
+      )
+    }),
+    { numRuns: RUNS },
+  )
+  // A fuzz whose requests are all refused at the door would show nothing.
+  expect([...seen.keys()]).toEqual(expect.arrayContaining([200, 201, 400, 404, 405, 409, 422]))
+}, 60_000)
+
+test('after it the counters, the holds and the ledger agree, and the service serves', async () => {
+  expect(await findBroken(serving.database.db)).toEqual([])
+  expect(await call(serving, 'GET', '/readyz')).toMatchObject({ status: 200, body: { degraded: [] } })
+})
