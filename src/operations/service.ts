@@ -15,9 +15,15 @@ const TIMEOUT_MS = 1000
 export async function askService(url: string): Promise<ServiceState> {
   try {
     const [ready, metrics] = await Promise.all([get(`${url}/readyz`), get(`${url}/metrics`)])
-    const { degraded } = JSON.parse(ready.body || '{}') as { degraded?: string[] }
+    const readiness = parseReadiness(ready.body)
     const queue = metrics.status === 200 ? readQueue(metrics.body) : undefined
-    return { url, answers: true, ready: ready.status === 200, ...(degraded && { degraded }), ...(queue && { queue }) }
+    return {
+      url,
+      answers: true,
+      ready: ready.status === 200 && readiness !== undefined,
+      ...(readiness?.degraded && { degraded: readiness.degraded }),
+      ...(queue && { queue }),
+    }
   } catch (error) {
     const { name, message, cause } = error as Error
     const why = name === 'TimeoutError' ? `no answer within ${TIMEOUT_MS} ms` : ((cause as Error)?.message ?? message)
@@ -34,6 +40,15 @@ export function serviceUrl({ host, port }: { host: string; port: number }): stri
 async function get(url: string): Promise<{ status: number; body: string }> {
   const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: 'error' })
   return { status: response.status, body: await response.text() }
+}
+
+/** Undefined for what is not ours: something else may listen at the port. */
+function parseReadiness(body: string): { degraded?: string[] } | undefined {
+  try {
+    return JSON.parse(body) as { degraded?: string[] }
+  } catch {
+    return undefined
+  }
 }
 
 function readQueue(exposition: string): ServiceState['queue'] {
