@@ -29,10 +29,15 @@ export type PoolOptions = {
 
 /** How long a caller waits for a connection, new or from the pool. An outage is answered within 2 s. */
 const ACQUIRE_TIMEOUT_MS = 1500
+/** What a server gets beyond its own statement timeout to answer; after that it is taken for gone. */
+const SILENCE_MS = 1000
 /** How long an open transaction may sit idle before the server ends it and frees its locks. */
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 5000
 /** How often the server looks whether a statement's client still lives: without it a killed client's wait commits. */
 const CLIENT_CONNECTION_CHECK_INTERVAL_MS = 1000
+
+/** What knex would print is thrown as well, and reported by whoever catches it. */
+const SILENT = { warn: () => undefined, error: () => undefined, deprecate: () => undefined, debug: () => undefined }
 
 /**
  * A pool of connections whose timeouts are the server's: `pg`'s own leave the backend running.
@@ -55,12 +60,20 @@ export function poolConfig(options: PoolOptions): Knex.Config {
   ].join('; ')
   return {
     client: 'pg',
+    log: SILENT,
+    // An error's message would otherwise carry the values of the statement, which may be a customer's, into logs.
+    compileSqlOnError: false,
     connection: {
       connectionString: options.url,
       application_name: options.application_name,
       connectionTimeoutMillis: ACQUIRE_TIMEOUT_MS,
       keepAlive: true,
       types,
+      // The server cancels a statement that takes too long. One that never answers at all (a frozen host, a cable) would be
+      // waited for until TCP gives up: pg closes the connection instead, which it does only in pipeline mode.
+      ...(options.statement_timeout_ms > 0
+        ? { pipeline: true, query_timeout: options.statement_timeout_ms + SILENCE_MS }
+        : {}),
     } as Knex.PgConnectionConfig,
     acquireConnectionTimeout: ACQUIRE_TIMEOUT_MS,
     pool: {

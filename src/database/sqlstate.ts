@@ -42,13 +42,15 @@ export function isLockTimeout(error: unknown): boolean {
 }
 
 /**
- * True if the database can't be asked: the connection was refused, lost or could not be had in time, or the server is
- * starting, stopping, read-only or out of room (classes 08, 53, 57P0x, 58). knex rejects some of these without a code.
+ * True if the database can't be asked: the connection was refused, lost or could not be had in time, the statement took
+ * longer than it may, or the server is starting, stopping, read-only or out of room (classes 08, 53, 57P0x, 58). knex
+ * rejects some of these without a code.
  */
 export function isUnavailable(error: unknown): boolean {
   const code = sqlstate(error)
   if (code === undefined) return looksLikeLostConnection(error)
-  return /^(08|53|58)/.test(code) || /^57P0[1-5]$/.test(code) || code === SQLSTATE.read_only_sql_transaction
+  if (code === SQLSTATE.query_canceled || code === SQLSTATE.read_only_sql_transaction) return true
+  return /^(08|53|58)/.test(code) || /^57P0[1-5]$/.test(code)
 }
 
 const SOCKET_ERRORS = new Set([
@@ -63,9 +65,10 @@ const SOCKET_ERRORS = new Set([
   'EAI_AGAIN',
 ])
 
-// The driver has no codes for these; the names and first words below are pg's, pg-pool's and tarn's own.
+// The driver has no codes for these; the names and first words below are pg's, pg-pool's and tarn's own. knex puts the
+// statement and a dash before them.
 const DRIVER_MESSAGES =
-  /^(Connection terminated|Connection ended|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed|Client is closed|Query read timeout|Unable to acquire a connection|Transaction query already complete|Cannot use a pool after)/i
+  /(?:^| - )(Connection terminated|Connection ended|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed|Client is closed|Query read timeout|Unable to acquire a connection|Transaction query already complete|Cannot use a pool after)/i
 
 function looksLikeLostConnection(error: unknown): boolean {
   if (!(error instanceof Error)) return false

@@ -32,6 +32,8 @@ export type BatcherLimits = {
   batch_lines_max: number
   /** A request that has waited longer is dropped unexecuted: its client has most likely given up. */
   wait_ms_max: number
+  /** So long after it came a request is answered even if the database has not said whether it was written. */
+  answer_ms_max: number
   /** Rows waited for apart at one time, requests that wait in them, and how many of them fly at once. */
   lanes_max: number
   lanes_length_max: number
@@ -43,6 +45,7 @@ const LIMITS: BatcherLimits = {
   batch_size_max: 300,
   batch_lines_max: 3000,
   wait_ms_max: 1000,
+  answer_ms_max: 1800,
   lanes_max: 16,
   lanes_length_max: 1000,
   lanes_flying_max: 2,
@@ -50,6 +53,9 @@ const LIMITS: BatcherLimits = {
 
 /** A batch that meets a lock nobody holds any more is tried so often before its requests are run one by one. */
 const TRIES_MAX = 3
+
+/** How often waiting requests are looked through while a flight takes long. */
+const WATCH_INTERVAL_MS = 100
 
 type Waiting = {
   operation: Operation
@@ -78,6 +84,8 @@ export class Batcher {
   #running = false
   #lanes_flying = 0
   #stopping = false
+  readonly #flights = new Set<Waiting[]>()
+  #watch: NodeJS.Timeout | undefined
   #whenIdle: (() => void)[] = []
 
   constructor(options: BatcherOptions) {
@@ -131,10 +139,29 @@ export class Batcher {
 
   #noteIdle(): void {
     if (!this.#isIdle()) return
+    clearInterval(this.#watch)
+    this.#watch = undefined
     for (const resolve of this.#whenIdle.splice(0)) resolve()
   }
 
+  /** A database that answers nothing must not keep clients waiting: see {@link BatcherLimits}. */
+  #answerOverdue(): void {
+    const now = performance.now()
+    for (const queue of [this.#queue, ...Array.from(this.#lanes.values(), (lane) => lane.waiting)]) {
+      // In order of arrival, so the first that may wait on ends the search.
+      const kept = queue.findIndex((request) => now - request.arrived <= this.#limits.wait_ms_max)
+      for (const request of queue.splice(0, kept < 0 ? queue.length : kept)) this.#drop(request, now)
+    }
+    for (const batch of this.#flights) {
+      for (const request of batch) {
+        if (now - request.arrived <= this.#limits.answer_ms_max) continue
+        request.answer(refused({ code: 'database_unavailable', outcome: 'unknown' }))
+      }
+    }
+  }
+
   #start(): void {
+    this.#watch ??= setInterval(() => this.#answerOverdue(), WATCH_INTERVAL_MS)
     if (this.#running) return
     this.#running = true
     // All that this turn of the event loop has read off its sockets shares the first batch.
@@ -193,6 +220,7 @@ export class Batcher {
 
   async #fly(batch: Waiting[], lane: Lane | undefined): Promise<void> {
     const started = performance.now()
+    this.#flights.add(batch)
     this.#options.observeBatch(batch.length)
     this.#options.observeWait(started - (batch[0]?.arrived ?? started))
     try {
@@ -207,6 +235,8 @@ export class Batcher {
       if (lane !== undefined && lane.waiting.length === 0) this.#lanes.delete(lane.subject)
     } catch (error) {
       await this.#recover(batch, lane, error)
+    } finally {
+      this.#flights.delete(batch)
     }
   }
 
