@@ -91,8 +91,8 @@ async function close(tx: Knex.Transaction, taken: readonly StoredReservation[], 
     tx,
     taken.map(({ id, reference }) => ({ id, reference, status: 'expired' as const })),
   )
-  const uncovered = await moveAndRecord(tx, taken.map(toStep))
-  if (uncovered !== undefined) throw new Error('an overdue hold names a SKU that has no counter')
+  const written = await moveAndRecord(tx, taken.map(toStep))
+  if (!written.fits) throw new Error('an overdue hold names a SKU that has no counter')
   return taken.length
 }
 

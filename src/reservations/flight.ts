@@ -66,6 +66,7 @@ export async function fly(
   { deadline, isApart }: FlightOptions,
 ): Promise<Map<Operation, Outcome>> {
   const ignored = new Set<string>()
+  const settled = new Set<string>()
   let with_keys = false
   for (let looks = 0; looks < LOOKS_MAX && (looks === 0 || performance.now() < deadline); looks++) {
     const started = performance.now()
@@ -73,6 +74,7 @@ export async function fly(
     deps.observePhase('read', performance.now() - started)
     if (isApart !== undefined) throwIfApart(operations, view, isApart)
     if (plan.short.size > 0 && (await reclaimShort(deps, { operations, plan, view }, ignored))) continue
+    if (await waitForLastConfirms(deps.db, { operations, plan, view }, settled)) continue
     if (plan.steps.length === 0) return plan.outcomes
     const written = await write(deps, operations, plan, view, ignored)
     if (written !== STALE) return written
@@ -85,11 +87,13 @@ export async function fly(
 /**
  * Decides and writes one operation in the caller's transaction, which commits or undoes it.
  *
- * @returns its outcome; on `stock_conflict` the caller must roll back and may run its transaction again
+ * @returns its outcome; on `stock_conflict` the caller must roll back and may run its transaction again: another session got
+ *   ahead, or the hold's time ran out while a counter was waited for
  */
 export async function flyIn(deps: FlightDeps, tx: Knex.Transaction, operation: Operation): Promise<Outcome> {
   const ignored = new Set<string>()
   let with_keys = operation.verb === 'reserve' && operation.request.idempotency !== undefined
+  if (operation.verb !== 'reserve') await lockReservations(tx, [operation.id])
   for (let looks = 0; looks < LOOKS_MAX; looks++) {
     const { plan, view } = await lookAndDraw(deps, tx, [operation], with_keys)
     if (plan.short.size > 0 && (await reclaimShort(deps, { operations: [operation], plan, view }, ignored))) continue
@@ -100,7 +104,8 @@ export async function flyIn(deps: FlightDeps, tx: Knex.Transaction, operation: O
       with_keys = true
       continue
     }
-    if ((await moveAndRecord(tx, plan.steps)) === undefined && outcome !== undefined) return outcome
+    const written = await moveAndRecord(tx, plan.steps)
+    if (written.fits && !isPastAnEnd(plan, view, written.at) && outcome !== undefined) return outcome
     break
   }
   return refused({ code: 'stock_conflict' })
@@ -190,12 +195,14 @@ async function write(
     return await transaction<Map<Operation, Outcome> | typeof STALE>(deps.db, async (tx, rollback) => {
       if ((await claimAndClose(deps, tx, plan, reached)) === STALE) return rollback(STALE)
       reached.phase = 'counters'
-      const counters = await moveAndRecord(tx, plan.steps)
-      if (counters === undefined) return plan.outcomes
+      const written = await moveAndRecord(tx, plan.steps)
+      if (written.fits) return isPastAnEnd(plan, view, written.at) ? rollback(STALE) : plan.outcomes
       // Another process took units meanwhile. The counters are locked now and these are their values: refuse whom they
       // do not cover, keep the rest. Without this two processes could overtake one another without end.
+      const { counters } = written
       const shrunk = draw(operations, { ...view, counters }, settingsOf(deps), refusalsOf(plan))
-      if (!(await shrink(tx, plan, shrunk, ignored))) return rollback(STALE)
+      const rewritten = await shrink(tx, plan, shrunk, ignored)
+      if (rewritten === STALE || isPastAnEnd(shrunk, view, rewritten)) return rollback(STALE)
       return shrunk.outcomes
     })
   } catch (error) {
@@ -238,24 +245,71 @@ async function claimAndClose(
   return DONE
 }
 
-/** Writes the smaller plan in place of the first; false if that can't be done here and the batch must look again. */
+/** Writes the smaller plan in place of the first; STALE if that can't be done here and the batch must look again. */
 async function shrink(
   tx: Knex.Transaction,
   plan: Plan,
   shrunk: Plan,
   ignored: ReadonlySet<string>,
-): Promise<boolean> {
+): Promise<Date | null | typeof STALE> {
   const sameClosings =
     shrunk.transitions.size === plan.transitions.size &&
     [...shrunk.transitions].every(([id, { to }]) => plan.transitions.get(id)?.to === to)
-  if (!sameClosings || shrunk.keys_unknown) return false
+  if (!sameClosings || shrunk.keys_unknown) return STALE
   const take = { limit: 1, skus: [...shrunk.short], except_skus: [], except_ids: [...ignored] }
-  if (take.skus.length > 0 && (await peekOverdue(tx, take)).length > 0) return false
+  if (take.skus.length > 0 && (await peekOverdue(tx, take)).length > 0) return STALE
   const kept = new Set(shrunk.inserts.map(({ reservation }) => reservation.id))
   const dropped = plan.inserts.map(({ reservation }) => reservation.id).filter((id) => !kept.has(id))
   if (dropped.length > 0) await deleteInserted(tx, dropped)
-  if (shrunk.steps.length === 0) return true
-  return (await moveAndRecord(tx, shrunk.steps)) === undefined
+  if (shrunk.steps.length === 0) return null
+  const written = await moveAndRecord(tx, shrunk.steps)
+  return written.fits ? written.at : STALE
+}
+
+/**
+ * Whether a hold that was decided on while it lasted was past its end when the last counter was had: by then everybody
+ * was told that it has expired, and nothing may take that back.
+ */
+function isPastAnEnd(plan: Plan, view: View, at: Date | null): boolean {
+  if (at === null) return false
+  return [...plan.transitions.values()].some((transition) => {
+    const ends_at = view.reservations.get(transition.id)?.expires_at
+    return !transition.from_overdue && transition.from === 'pending' && ends_at !== undefined && at >= ends_at
+  })
+}
+
+/**
+ * Nobody is told that a hold has expired while another session may be committing a confirm that came in time. Waits for
+ * whoever has such holds locked; who locks them from now on finds them past their end.
+ *
+ * @param settled holds that were waited for; those that are now are added
+ * @returns whether the batch should look again
+ */
+async function waitForLastConfirms(
+  db: Knex,
+  seen: { operations: readonly Operation[]; plan: Plan; view: View },
+  settled: Set<string>,
+): Promise<boolean> {
+  const { operations, plan, view } = seen
+  const doubtful = new Set<string>()
+  for (const operation of operations) {
+    if (operation.verb === 'reserve' || settled.has(operation.id) || plan.outcomes.get(operation)?.ok !== false)
+      continue
+    const stored = view.reservations.get(operation.id)
+    if (stored?.status === 'pending' && stored.overdue) doubtful.add(operation.id)
+  }
+  if (doubtful.size === 0) return false
+  const ids = [...doubtful]
+  try {
+    await transaction(db, (tx) => lockReservations(tx, ids))
+  } catch (error) {
+    if (!isLockTimeout(error)) throw error
+    const unlocked = new Set(await reading(() => selectUnlockedIds(db, ids)))
+    const locked = new Set(ids.filter((id) => !unlocked.has(id)).map(subjectOfReservation))
+    throw new Blocked(findApart(operations, view, (subject) => locked.has(subject)))
+  }
+  for (const id of ids) settled.add(id)
+  return true
 }
 
 function toInsert({ operation, reservation }: Plan['inserts'][number]): ReservationInsert {
@@ -314,10 +368,7 @@ function findApart(
     const subjects =
       operation.verb === 'reserve'
         ? operation.lines.map((line) => subjectOfSku(line.sku))
-        : [
-            subjectOfReservation(operation.id),
-            ...(view.reservations.get(operation.id)?.skus ?? []).map(subjectOfSku),
-          ]
+        : [subjectOfReservation(operation.id), ...(view.reservations.get(operation.id)?.skus ?? []).map(subjectOfSku)]
     const subject = subjects.find(isApart)
     if (subject !== undefined) apart.set(operation, subject)
   }

@@ -3,25 +3,25 @@ import type { EventDraft } from '../outbox/append.ts'
 import { availabilityEvent, moveCounters, writeRecorded, type Counter, type Recorded } from '../stock/counters.ts'
 import type { Step } from './plan.ts'
 
+export type Written = { fits: true; at: Date | null } | { fits: false; counters: Map<string, Counter> }
+
 /**
  * Moves the counters of a plan's steps and writes ledger and events, last in its transaction: from here on its counters
  * are locked until COMMIT.
  *
- * @returns undefined when done; the counters as they are, locked, if they do not cover the steps: nothing was moved
+ * @returns when the last lock was had, null if there was none to wait for; with `fits: false` the counters as they are,
+ *   locked: they do not cover the steps, and nothing was moved
  */
-export async function moveAndRecord(
-  tx: Knex.Transaction,
-  steps: readonly Step[],
-): Promise<Map<string, Counter> | undefined> {
+export async function moveAndRecord(tx: Knex.Transaction, steps: readonly Step[]): Promise<Written> {
   const changes = steps.flatMap((step) => step.changes)
   if (changes.length === 0) {
     await writeRecorded(tx, { recorded: [], events: stepEvents(steps, []), at: null })
-    return undefined
+    return { fits: true, at: null }
   }
   const moved = await moveCounters(tx, changes)
-  if (!moved.fits) return moved.counters
+  if (!moved.fits) return moved
   await writeRecorded(tx, { recorded: moved.recorded, events: stepEvents(steps, moved.recorded), at: moved.at })
-  return undefined
+  return { fits: true, at: new Date(moved.at) }
 }
 
 /** The events of the steps in order, each followed by what it did to a SKU's availability. */
