@@ -72,12 +72,17 @@ export function loadConfig(source: NodeJS.ProcessEnv = process.env): Config {
   const embedded = env.DATABASE_URL === undefined
   const faults: string[] = []
   if (embedded && env.NODE_ENV === 'production' && env.EMBEDDED_DATABASE !== true) {
-    faults.push('DATABASE_URL is required with NODE_ENV=production; EMBEDDED_DATABASE=true allows the embedded database')
+    faults.push(
+      'DATABASE_URL is required with NODE_ENV=production; EMBEDDED_DATABASE=true allows the embedded database',
+    )
   }
   if (!embedded && env.EMBEDDED_DATABASE === true) {
     faults.push('EMBEDDED_DATABASE=true contradicts DATABASE_URL; set one of them')
   }
-  if (env.EXPIRY_CRON !== 'off' && (env.EXPIRY_CRON.trim().split(/\s+/).length !== 6 || !cronIsValid(env.EXPIRY_CRON))) {
+  if (
+    env.EXPIRY_CRON !== 'off' &&
+    (env.EXPIRY_CRON.trim().split(/\s+/).length !== 6 || !cronIsValid(env.EXPIRY_CRON))
+  ) {
     faults.push(`EXPIRY_CRON must be "off" or a cron expression of six fields, such as "*/10 * * * * *"`)
   }
   if (env.RESERVATION_TTL_SECONDS > env.RESERVATION_TTL_MAX_SECONDS) {
@@ -125,7 +130,10 @@ function describe(error: unknown): string[] {
     const name = fault.instancePath.slice(1)
     if (fault.params?.allowedValue !== undefined) {
       const choices = lines.get(name)
-      lines.set(name, choices ? `${choices}, ${fault.params.allowedValue}` : `${name} must be one of ${fault.params.allowedValue}`)
+      lines.set(
+        name,
+        choices ? `${choices}, ${fault.params.allowedValue}` : `${name} must be one of ${fault.params.allowedValue}`,
+      )
     } else if (!lines.has(name)) {
       lines.set(name, `${name} ${fault.message ?? 'is wrong'}`)
     }

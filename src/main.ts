@@ -45,7 +45,10 @@ async function prepare(config: Config, database: OpenDatabase, log: Logger): Pro
   if (config.migrate_on_start) await migrateToLatest(db, log)
   const schema = await schemaState(db)
   if (!schema.current) {
-    log.error({ pending: schema.pending }, 'the schema is older than this code, so /readyz says 503; run: npm run migrate')
+    log.error(
+      { pending: schema.pending },
+      'the schema is older than this code, so /readyz says 503; run: npm run migrate',
+    )
     return
   }
   if (config.bootstrap_api_key !== undefined) await ensureBootstrapKey(db, config.bootstrap_api_key)

@@ -12,10 +12,11 @@ const BACKOFF_MS = 5
 /** Work in a transaction; `rollback(value)` undoes all of it and makes `value` the transaction's answer. */
 export type Work<T> = (tx: Knex.Transaction, rollback: (value: T) => never) => Promise<T>
 
-class RolledBack {
+class RolledBack extends Error {
   readonly value: unknown
 
   constructor(value: unknown) {
+    super('rolled back on purpose')
     this.value = value
   }
 }

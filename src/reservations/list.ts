@@ -57,9 +57,10 @@ export async function listReservations(db: Knex, filter: ReservationFilter): Pro
 }
 
 /** A list by SKU continues at a seq of its ledger, any other at a reservation's id. */
-function readCursor({ cursor, sku }: ReservationFilter):
-  | { before_id: string | null; before_seq: number | null }
-  | undefined {
+function readCursor({
+  cursor,
+  sku,
+}: ReservationFilter): { before_id: string | null; before_seq: number | null } | undefined {
   if (cursor === undefined) return { before_id: null, before_seq: null }
   if (sku !== undefined) {
     return /^[1-9]\d{0,14}$/.test(cursor) ? { before_id: null, before_seq: Number(cursor) } : undefined

@@ -251,15 +251,19 @@ class Board {
     return ok({ reservation: extended, replayed: false })
   }
 
-  #close(stored: StoredReservation, change: Partial<StoredReservation> & { status: Closed['status'] }): Reservation {
-    const reservation = this.#change(stored, change)
-    this.plan.closed.set(stored.id, { id: stored.id, status: change.status, reference: stored.reference })
+  #close(stored: StoredReservation, end: Partial<StoredReservation> & { status: Closed['status'] }): Reservation {
+    const reservation = this.#change(stored, end)
+    this.plan.closed.set(stored.id, { id: stored.id, status: end.status, reference: stored.reference })
     return reservation
   }
 
   /** Changes a reservation for those that come later in the batch, and notes the transition from what is stored. */
-  #change(stored: StoredReservation, change: Partial<StoredReservation>): Reservation {
-    const after: StoredReservation = { ...stored, ...change, overdue: stored.overdue && change.expires_at === undefined }
+  #change(stored: StoredReservation, fields: Partial<StoredReservation>): Reservation {
+    const after: StoredReservation = {
+      ...stored,
+      ...fields,
+      overdue: stored.overdue && fields.expires_at === undefined,
+    }
     this.#stored.set(stored.id, after)
     const earlier = this.plan.transitions.get(stored.id)
     this.plan.transitions.set(stored.id, {

@@ -59,7 +59,9 @@ export function createSweeper(deps: SweeperDeps): Sweeper {
         cron,
         async () => {
           // A failed run is logged and retried at the next tick; it must not end the schedule.
-          await run().catch((error: unknown) => deps.log.error({ err: error }, 'the sweep failed; the next one retries'))
+          await run().catch((error: unknown) =>
+            deps.log.error({ err: error }, 'the sweep failed; the next one retries'),
+          )
         },
         { noOverlap: true, name: 'expiry', logger: quietLogger(deps.log) },
       )
@@ -97,7 +99,10 @@ async function sweep(deps: SweeperDeps, isStopping: () => boolean): Promise<Swee
     deps.metrics.swept(summary)
     if (summary.expired > 0) deps.log.info(summary, 'swept')
     if (summary.blocked_skus.length > 0) {
-      deps.log.warn({ skus: summary.blocked_skus.slice(0, 10) }, 'holds of locked SKUs stay overdue until the next sweep')
+      deps.log.warn(
+        { skus: summary.blocked_skus.slice(0, 10) },
+        'holds of locked SKUs stay overdue until the next sweep',
+      )
     }
     return summary
   } catch (error) {
@@ -109,7 +114,7 @@ async function sweep(deps: SweeperDeps, isStopping: () => boolean): Promise<Swee
 
 function finish(deps: SweeperDeps, summary: SweepSummary, error: unknown): Promise<void> {
   const { expired, set_aside } = summary
-  const message = error === null ? null : String(error instanceof Error ? error.message : error).slice(0, 500)
+  const message = error === null ? null : (error instanceof Error ? error.message : JSON.stringify(error)).slice(0, 500)
   return noteSweepFinished(deps.db, { instance: deps.instance, expired, set_aside, error: message })
 }
 

@@ -33,9 +33,7 @@ export type Recorded = Change & { seq: number; stock_after: number; reserved_aft
  * `fits: false`: nothing was moved; the locks are held and `counters` are current, a missing SKU being absent. If they had
  * to be waited for they may cover the changes after all: another call, under these locks, then moves them.
  */
-export type Moved =
-  | { fits: true; recorded: Recorded[]; at: string }
-  | { fits: false; counters: Map<string, Counter> }
+export type Moved = { fits: true; recorded: Recorded[]; at: string } | { fits: false; counters: Map<string, Counter> }
 
 /**
  * Locks the counters of all changes in SKU order and applies the changes in the order given, all or none. The caller then

@@ -66,7 +66,9 @@ test('the settings table names every variable that the service reads, and no oth
   const config = readFileSync(new URL('src/config.ts', root), 'utf8')
   const read = [...config.matchAll(/^ {2}([A-Z][A-Z_]+): Type\./gm)].map((match) => match[1])
   const section = /## Settings\n([\s\S]*?)\n## /.exec(readme)?.[1] ?? ''
-  const named = [...section.matchAll(/^\| (.+?) \|/gm)].flatMap((row) => [...(row[1] ?? '').matchAll(/`([A-Z_]+)`/g)].map((match) => match[1]))
+  const named = [...section.matchAll(/^\| (.+?) \|/gm)].flatMap((row) =>
+    [...(row[1] ?? '').matchAll(/`([A-Z_]+)`/g)].map((match) => match[1]),
+  )
   expect(named.toSorted()).toEqual(read.toSorted())
 })
 
