@@ -176,10 +176,16 @@ async function reclaimShort(
   ignored: Set<string>,
 ): Promise<boolean> {
   const { operations, plan, view } = seen
-  const reclaimed = await reading(() => reclaim(deps.db, [...plan.short], ignored, deps.onClosed))
+  const short = new Map(Array.from(plan.short, (sku) => [sku, availableIn(view, sku)]))
+  const reclaimed = await reading(() => reclaim(deps.db, short, ignored, deps.onClosed))
   const locked = new Set(reclaimed.blocked_skus.filter((sku) => plan.short.has(sku)).map(subjectOfSku))
   if (locked.size > 0) throw new Blocked(findApart(operations, view, (subject) => locked.has(subject)))
   return reclaimed.look_again
+}
+
+function availableIn(view: View, sku: string): number {
+  const counter = view.counters.get(sku)
+  return counter === undefined ? 0 : counter.stock - counter.temp_reserved_stock
 }
 
 async function write(

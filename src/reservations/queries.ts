@@ -213,21 +213,41 @@ export function peekOverdue(db: Executor, take: Take): Promise<{ id: string; sku
   ])
 }
 
+/**
+ * What is available of SKUs, and whether there are overdue holds to be taken, both as of one moment: read one after the
+ * other they may miss a sweep in between, by which the units of a hold are neither overdue nor available.
+ */
+export function selectAvailableAndOverdue(
+  db: Executor,
+  skus: readonly string[],
+  take: Take,
+): Promise<{ sku: string; available: number; overdue: boolean }[]> {
+  const { where, bindings } = overdue(take)
+  return rows(
+    db,
+    `SELECT s.sku, s.stock - s.temp_reserved_stock AS available,
+            EXISTS (SELECT 1 FROM reservations r WHERE ${where}) AS overdue
+     FROM stock s WHERE s.sku = ANY (?::text[])`,
+    [...bindings, skus],
+  )
+}
+
 /** Locks one hold if it is overdue and not locked by another transaction. */
 export function takeOverdueOne(db: Executor, id: string): Promise<StoredReservation[]> {
   return rows<StoredReservation>(
     db,
     `SELECT ${COLUMNS} FROM reservations r
-     WHERE r.id = ?::uuid AND r.status = 'pending' AND r.expires_at <= now() FOR UPDATE SKIP LOCKED`,
+     WHERE r.id = ?::uuid AND r.status = 'pending' AND r.expires_at <= statement_timestamp() FOR UPDATE SKIP LOCKED`,
     [id],
   )
 }
 
 function overdue(take: Take): { where: string; bindings: unknown[] } {
-  // now(), not clock_timestamp(): only a stable function can bound the scan of the partial index.
+  // Not clock_timestamp(): only a stable function can bound the scan of the partial index. Not now(): in a transaction that
+  // waited for its counters that is the past, and what ran out meanwhile would be missed.
   const conditions = [
-    `r.status = 'pending' AND r.expires_at <= now()`,
-    'NOT EXISTS (SELECT 1 FROM sweep_set_aside a WHERE a.reservation_id = r.id AND a.retry_at > now())',
+    `r.status = 'pending' AND r.expires_at <= statement_timestamp()`,
+    'NOT EXISTS (SELECT 1 FROM sweep_set_aside a WHERE a.reservation_id = r.id AND a.retry_at > statement_timestamp())',
   ]
   const bindings: unknown[] = []
   const where = (sql: string, value: unknown) => {

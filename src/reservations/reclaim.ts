@@ -3,7 +3,7 @@ import { isLockTimeout } from '../database/sqlstate.ts'
 import { transaction } from '../database/transaction.ts'
 import { expireOverdue } from './expire.ts'
 import type { OnClosed } from './hooks.ts'
-import { lockReservations, peekOverdue } from './queries.ts'
+import { lockReservations, peekOverdue, selectAvailableAndOverdue } from './queries.ts'
 
 /** Overdue holds given back by one transaction of a reclaim. */
 const RECLAIM_SIZE_MAX = 500
@@ -13,19 +13,25 @@ const RECLAIM_SIZE_MAX = 500
  * before the reserve, not a part of it: holds must be locked before counters, and which counters a reclaimed order of many
  * lines touches is not known before it is locked.
  *
+ * @param short the SKUs, each with what was available of it when it was found to be too little
  * @param ignored ids of holds that can't be had now, locked by another session; those that are met are added
- * @returns `look_again`: stock may have come back; false if no overdue hold of these SKUs is left but the ignored ones.
- *   `blocked_skus`: counters that somebody kept locked
+ * @returns `look_again`: stock may have come back; false if, at one moment, no more was available than that and no overdue
+ *   hold of these SKUs was left but the ignored ones. `blocked_skus`: counters that somebody kept locked
  */
 export async function reclaim(
   db: Knex,
-  skus: readonly string[],
+  short: ReadonlyMap<string, number>,
   ignored: Set<string>,
   onClosed: OnClosed,
 ): Promise<{ look_again: boolean; blocked_skus: string[] }> {
+  const skus = [...short.keys()]
   const take = { limit: RECLAIM_SIZE_MAX, skus, except_skus: [], except_ids: [...ignored] }
+  const found = await selectAvailableAndOverdue(db, skus, take)
+  if (!found.some((one) => one.overdue)) {
+    return { look_again: found.some((one) => one.available > (short.get(one.sku) ?? 0)), blocked_skus: [] }
+  }
   const overdue = await peekOverdue(db, take)
-  if (overdue.length === 0) return { look_again: false, blocked_skus: [] }
+  if (overdue.length === 0) return { look_again: true, blocked_skus: [] }
   const { expired, failed, blocked_skus } = await expireOverdue(db, take, onClosed)
   if (expired > 0 || failed.length > 0) return { look_again: true, blocked_skus }
   const blocked = new Set(blocked_skus)
