@@ -5,7 +5,7 @@ import { endSession } from '../operations/sessions.ts'
 import { stalledAfterSeconds } from '../operations/stats.ts'
 import { readStatus, type StatusReport } from '../operations/status.ts'
 import { verify, type VerifyReport } from '../operations/verify.ts'
-import { CommandError, EXIT, notes, print, printJson, withDatabase, withOpenDatabase } from './run.ts'
+import { CommandEnd, CommandError, EXIT, notes, print, printJson, withDatabase, withOpenDatabase } from './run.ts'
 import { describeStatus } from './status.ts'
 import { span } from './table.ts'
 
@@ -34,7 +34,7 @@ async function runVerify({ json }: { json?: boolean }): Promise<void> {
   const report = await withDatabase(verify)
   if (json) printJson(report)
   else print(describeVerify(report))
-  if (!report.clean) process.exitCode = EXIT.no
+  if (!report.clean) throw new CommandEnd(EXIT.no)
 }
 
 function describeVerify(report: VerifyReport): string {
@@ -67,7 +67,8 @@ async function runStatus({ json }: { json?: boolean }): Promise<void> {
   })
   if (json) printJson(report)
   else print(describeStatus(report))
-  process.exitCode = !report.database.reachable ? EXIT.failed : report.next_steps.length > 0 ? EXIT.no : EXIT.done
+  if (!report.database.reachable) throw new CommandEnd(EXIT.failed)
+  if (report.next_steps.length > 0) throw new CommandEnd(EXIT.no)
 }
 
 async function runEndSession(text: string): Promise<void> {

@@ -3,7 +3,7 @@ import { hostname } from 'node:os'
 import { pino } from 'pino'
 import { composeSweeper } from '../compose.ts'
 import { readReservation } from '../reservations/list.ts'
-import { CommandError, EXIT, print, printJson, withDatabase } from './run.ts'
+import { CommandEnd, CommandError, EXIT, print, printJson, withDatabase } from './run.ts'
 import { span, table, when } from './table.ts'
 
 const STDERR = 2
@@ -39,7 +39,7 @@ async function sweep({ json }: { json?: boolean }): Promise<void> {
   if (!json && blocked_skus.length > 0) {
     print(`left for the next run, because another session holds their rows: ${blocked_skus.join(', ')}`)
   }
-  if (set_aside > 0 || blocked_skus.length > 0) process.exitCode = EXIT.no
+  if (set_aside > 0 || blocked_skus.length > 0) throw new CommandEnd(EXIT.no)
 }
 
 async function show(id: string, { json }: { json?: boolean }): Promise<void> {

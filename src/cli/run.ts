@@ -30,6 +30,17 @@ export class CommandError extends Error {
   }
 }
 
+/** Ends a command whose answer has been printed and is no. */
+export class CommandEnd extends Error {
+  readonly exit_code: number
+
+  constructor(exit_code: number) {
+    super(`exit code ${exit_code}`)
+    this.name = 'CommandEnd'
+    this.exit_code = exit_code
+  }
+}
+
 /**
  * Opens the database like the service does, sees that its schema fits the code, and lets go of it whatever happens. An
  * embedded PostgreSQL that the service uses too is only joined.

@@ -1,3 +1,5 @@
+import { isNativeError } from 'node:util/types'
+
 /**
  * PostgreSQL's error codes by name, and what they mean to us. Errors are told apart by SQLSTATE and constraint name,
  * never by message text, which is translated and changes between releases.
@@ -71,7 +73,8 @@ const DRIVER_MESSAGES =
   /(?:^| - )(Connection terminated|Connection ended|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed|Client is closed|Query read timeout|Unable to acquire a connection|Transaction query already complete|Cannot use a pool after)/i
 
 function looksLikeLostConnection(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
+  // Not instanceof: under jest the sockets' errors come from another realm.
+  if (!isNativeError(error)) return false
   if (error.name === 'KnexTimeoutError' || error.name === 'TimeoutError' || error.name === 'AggregateError') return true
   const code = (error as NodeJS.ErrnoException).code
   if (typeof code === 'string' && SOCKET_ERRORS.has(code)) return true

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { runCommand } from '../../src/cli/program.ts'
 import { acquireEmbeddedDatabase } from '../../src/database/embedded.ts'
 import { createPool } from '../../src/database/pool.ts'
 import { rows } from '../../src/database/transaction.ts'
@@ -27,10 +28,27 @@ afterAll(async () => {
   await database.drop()
 })
 
+/** Runs a command in this process, on the test database unless told otherwise. */
+async function cli(command: string, env: Record<string, string> = { DATABASE_URL: database.url }): Promise<Ended> {
+  const { stdout, stderr } = process
+  const written = { stdout: '', stderr: '' }
+  const [print, warn, settings] = [stdout.write, stderr.write, { ...process.env }]
+  stdout.write = (chunk: Uint8Array | string) => !!(written.stdout += chunk.toString())
+  stderr.write = (chunk: Uint8Array | string) => !!(written.stderr += chunk.toString())
+  Object.assign(process.env, { PORT: CLOSED_PORT, ...env })
+  try {
+    return { code: await runCommand(command.split(' ')), ...written }
+  } finally {
+    stdout.write = print
+    stderr.write = warn
+    process.env = settings
+  }
+}
+
 type Ended = { code: number | null; stdout: string; stderr: string }
 type Running = { ended: Promise<Ended>; signal(name: NodeJS.Signals): void }
 
-/** Starts a command as a shell would, on the test database unless told otherwise. */
+/** Starts a command in a process of its own, as a shell would, on the test database unless told otherwise. */
 function start(command: string, env: Record<string, string> = { DATABASE_URL: database.url }): Running {
   const child = spawn(process.execPath, ['--import', 'tsx', 'src/cli.ts', ...command.split(' ')], {
     cwd: ROOT,
@@ -45,10 +63,6 @@ function start(command: string, env: Record<string, string> = { DATABASE_URL: da
   }
 }
 
-function cli(command: string, env?: Record<string, string>): Promise<Ended> {
-  return start(command, env).ended
-}
-
 test('a key is made, rotated and revoked; only its secret is on stdout', async () => {
   const created = await cli('keys create --name shop --scopes read,reserve')
   expect(created).toMatchObject({ code: 0, stderr: expect.stringContaining('shown this once') })
@@ -60,7 +74,7 @@ test('a key is made, rotated and revoked; only its secret is on stdout', async (
   for (const { stdout } of [created, rotated]) {
     expect(await authenticate(stdout.trim())).toMatchObject({ ok: true, client: 'shop', open: false })
   }
-  const [listed, taken] = await Promise.all([cli('keys list'), cli('keys create --name shop --scopes read')])
+  const [listed, taken] = [await cli('keys list'), await cli('keys create --name shop --scopes read')]
   expect(listed.stdout).toMatch(/^name +scopes .*\nshop +read,reserve +/)
   expect(taken).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining('shop already') })
 
@@ -83,13 +97,13 @@ test('stock goes out and comes back; a bad row is named and nothing is done', as
     stdout: '2 SKUs: 2 new, 0 changed, 0 as they were\n',
     stderr: '',
   })
-  const [refused, missing, printed, written, shown] = await Promise.all([
-    cli(`stock import ${bad}`),
-    cli(`stock import ${join(dir, 'missing.csv')}`),
-    cli('stock export'),
-    cli(`stock export ${copy}`),
-    cli('stock show cup --json'),
-  ])
+  const [refused, missing, printed, written, shown] = [
+    await cli(`stock import ${bad}`),
+    await cli(`stock import ${join(dir, 'missing.csv')}`),
+    await cli('stock export'),
+    await cli(`stock export ${copy}`),
+    await cli('stock show cup --json'),
+  ]
   expect(refused).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining('bad.csv line 3: stock must') })
   expect(refused.stderr.trim().split('\n')).toHaveLength(1)
   expect(missing).toMatchObject({ code: 2, stderr: expect.stringContaining('no such file') })
@@ -107,7 +121,8 @@ test('an import that is interrupted sets nothing', async () => {
   const buyer = await database.db.transaction()
   await rows(buyer, 'SELECT FROM stock WHERE sku = ? FOR UPDATE', [sku])
   const running = start(`stock import ${path}`)
-  await untilWaiting(database.db)
+  // Starting a process takes a while where many run.
+  await untilWaiting(database.db).catch(() => untilWaiting(database.db))
   running.signal('SIGINT')
   expect(await running.ended).toMatchObject({ code: 130 })
   await buyer.rollback()
@@ -127,10 +142,10 @@ test('sweep gives back what is overdue, and nothing else', async () => {
   expect(await stored(database.db, overdue.id)).toBe('expired')
   expect(await stored(database.db, held.id)).toBe('pending')
   expect(await counters(database.db, sku)).toBe('10/1')
-  const [shown, unknown] = await Promise.all([
-    cli(`reservations show ${held.id}`),
-    cli(`reservations show ${held.id.replaceAll(/[a-f]/g, '0')}`),
-  ])
+  const [shown, unknown] = [
+    await cli(`reservations show ${held.id}`),
+    await cli(`reservations show ${held.id.replaceAll(/[a-f]/g, '0')}`),
+  ]
   expect(shown.stdout).toMatch(new RegExp(`^reservation ${held.id}: pending\n`))
   expect(unknown).toMatchObject({ code: 1, stderr: expect.stringContaining('no reservation') })
   await core.stop()
@@ -141,7 +156,7 @@ test('verify is silent about what is right and names what is broken', async () =
   const clean = await cli('verify')
   expect(clean).toMatchObject({ code: 0, stdout: expect.stringContaining('All promises hold') })
   await rows(database.db, 'UPDATE stock SET stock = stock + 1 WHERE sku = ?', [sku])
-  const [told, json] = await Promise.all([cli('verify'), cli('verify --json')])
+  const [told, json] = [await cli('verify'), await cli('verify --json')]
   expect(told).toMatchObject({ code: 1, stdout: expect.stringContaining(`SKU ${sku}: the counter says stock 11`) })
   expect(json.code).toBe(1)
   expect(JSON.parse(json.stdout)).toMatchObject({ clean: false, checks: expect.any(Array) })
@@ -149,7 +164,7 @@ test('verify is silent about what is right and names what is broken', async () =
 })
 
 test('status says how things are and what to do, and ends with 1 while there is something to do', async () => {
-  const [text, json] = await Promise.all([cli('status'), cli('status --json')])
+  const [text, json] = [await cli('status'), await cli('status --json')]
   expect(text).toMatchObject({ code: 1, stdout: expect.stringContaining('schema current') })
   expect(text.stdout).toMatch(/What to do next\n {2}1\. No service answers at/)
   expect(JSON.parse(json.stdout)).toMatchObject({ database: { reachable: true }, service: { answers: false } })
@@ -157,7 +172,7 @@ test('status says how things are and what to do, and ends with 1 while there is 
 
 test('a database that is away is told in one line, without the password; status tells it at length', async () => {
   const env = { DATABASE_URL: 'postgres://shop:hunter2@127.0.0.1:1/none' }
-  const [list, state] = await Promise.all([cli('keys list', env), cli('status', env)])
+  const [list, state] = [await cli('keys list', env), await cli('status', env)]
   expect(list).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('the database does not answer') })
   expect(list.stderr.trim().split('\n')).toHaveLength(1)
   expect(state).toMatchObject({ code: 2, stderr: '', stdout: expect.stringContaining('NOT REACHABLE') })
@@ -166,13 +181,13 @@ test('a database that is away is told in one line, without the password; status 
 
 test('a schema that is too old, a wrong setting and wrong usage each end with 2 and what to do', async () => {
   const empty = await createTestDatabase({ empty: true })
-  const [old, setting, command, option, help] = await Promise.all([
-    cli('verify', { DATABASE_URL: empty.url }),
-    cli('verify', { DATABASE_URL: empty.url, PORT: 'x' }),
-    cli('polish'),
-    cli('keys create --name shop'),
-    cli('--help'),
-  ])
+  const [old, setting, command, option, help] = [
+    await cli('verify', { DATABASE_URL: empty.url }),
+    await cli('verify', { DATABASE_URL: empty.url, PORT: 'x' }),
+    await start('polish').ended,
+    await cli('keys create --name shop'),
+    await cli('--help'),
+  ]
   expect(old).toMatchObject({ code: 2, stderr: expect.stringContaining('npm run migrate') })
   expect(setting).toMatchObject({ code: 2, stderr: expect.stringContaining('PORT') })
   expect(command).toMatchObject({ code: 2, stderr: expect.stringContaining("unknown command 'polish'") })
@@ -184,7 +199,10 @@ test('a schema that is too old, a wrong setting and wrong usage each end with 2 
 test('with the embedded database a command starts it, migrates it, and leaves it running for who uses it too', async () => {
   const data_dir = makeDataDir()
   const env = { DATA_DIR: data_dir }
-  expect(await cli('stock set cup 5', env)).toMatchObject({ code: 0, stdout: expect.stringMatching(/cup +5 +0 +5/) })
+  expect(await start('stock set cup 5', env).ended).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/cup +5 +0 +5/),
+  })
 
   const log = { info: () => undefined, warn: () => undefined }
   const service = await acquireEmbeddedDatabase({ data_dir, log })
@@ -196,7 +214,7 @@ test('with the embedded database a command starts it, migrates it, and leaves it
     application_name: 'service',
   })
   expect(await counters(db, 'cup')).toBe('5/0')
-  expect(await cli('stock set cup 6', env)).toMatchObject({ code: 0 })
+  expect(await start('stock set cup 6', env).ended).toMatchObject({ code: 0 })
   expect(await counters(db, 'cup')).toBe('6/0')
   await db.destroy()
   await service.release()
