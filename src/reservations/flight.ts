@@ -105,7 +105,7 @@ export async function flyIn(deps: FlightDeps, tx: Knex.Transaction, operation: O
       continue
     }
     const written = await moveAndRecord(tx, plan.steps)
-    if (written.fits && !isPastAnEnd(plan, view, written.at) && outcome !== undefined) return outcome
+    if (written.fits && !isPastAnEnd(plan, view, written.locked_at) && outcome !== undefined) return outcome
     break
   }
   return refused({ code: 'stock_conflict' })
@@ -202,7 +202,7 @@ async function write(
       if ((await claimAndClose(deps, tx, plan, reached)) === STALE) return rollback(STALE)
       reached.phase = 'counters'
       const written = await moveAndRecord(tx, plan.steps)
-      if (written.fits) return isPastAnEnd(plan, view, written.at) ? rollback(STALE) : plan.outcomes
+      if (written.fits) return isPastAnEnd(plan, view, written.locked_at) ? rollback(STALE) : plan.outcomes
       // Another process took units meanwhile. The counters are locked now and these are their values: refuse whom they
       // do not cover, keep the rest. Without this two processes could overtake one another without end.
       const { counters } = written
@@ -269,18 +269,18 @@ async function shrink(
   if (dropped.length > 0) await deleteInserted(tx, dropped)
   if (shrunk.steps.length === 0) return null
   const written = await moveAndRecord(tx, shrunk.steps)
-  return written.fits ? written.at : STALE
+  return written.fits ? written.locked_at : STALE
 }
 
 /**
  * Whether a hold that was decided on while it lasted was past its end when the last counter was had: by then everybody
  * was told that it has expired, and nothing may take that back.
  */
-function isPastAnEnd(plan: Plan, view: View, at: Date | null): boolean {
-  if (at === null) return false
+function isPastAnEnd(plan: Plan, view: View, locked_at: Date | null): boolean {
+  if (locked_at === null) return false
   return [...plan.transitions.values()].some((transition) => {
     const ends_at = view.reservations.get(transition.id)?.expires_at
-    return !transition.from_overdue && transition.from === 'pending' && ends_at !== undefined && at >= ends_at
+    return !transition.from_overdue && transition.from === 'pending' && ends_at !== undefined && locked_at >= ends_at
   })
 }
 

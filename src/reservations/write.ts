@@ -3,7 +3,7 @@ import type { EventDraft } from '../outbox/append.ts'
 import { availabilityEvent, moveCounters, writeRecorded, type Counter, type Recorded } from '../stock/counters.ts'
 import type { Step } from './plan.ts'
 
-export type Written = { fits: true; at: Date | null } | { fits: false; counters: Map<string, Counter> }
+export type Written = { fits: true; locked_at: Date | null } | { fits: false; counters: Map<string, Counter> }
 
 /**
  * Moves the counters of a plan's steps and writes ledger and events, last in its transaction: from here on its counters
@@ -16,12 +16,12 @@ export async function moveAndRecord(tx: Knex.Transaction, steps: readonly Step[]
   const changes = steps.flatMap((step) => step.changes)
   if (changes.length === 0) {
     await writeRecorded(tx, { recorded: [], events: stepEvents(steps, []), at: null })
-    return { fits: true, at: null }
+    return { fits: true, locked_at: null }
   }
   const moved = await moveCounters(tx, changes)
   if (!moved.fits) return moved
   await writeRecorded(tx, { recorded: moved.recorded, events: stepEvents(steps, moved.recorded), at: moved.at })
-  return { fits: true, at: new Date(moved.at) }
+  return { fits: true, locked_at: moved.locked_at }
 }
 
 /** The events of the steps in order, each followed by what it did to a SKU's availability. */

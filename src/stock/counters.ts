@@ -33,7 +33,9 @@ export type Recorded = Change & { seq: number; stock_after: number; reserved_aft
  * `fits: false`: nothing was moved; the locks are held and `counters` are current, a missing SKU being absent. If they had
  * to be waited for they may cover the changes after all: another call, under these locks, then moves them.
  */
-export type Moved = { fits: true; recorded: Recorded[]; at: string } | { fits: false; counters: Map<string, Counter> }
+export type Moved =
+  | { fits: true; recorded: Recorded[]; at: string; locked_at: Date }
+  | { fits: false; counters: Map<string, Counter> }
 
 /**
  * Locks the counters of all changes in SKU order and applies the changes in the order given, all or none. The caller then
@@ -49,7 +51,12 @@ export async function moveCounters(db: Executor, changes: readonly Change[]): Pr
   for (const { sku, stock, temp_reserved_stock, seq } of locked) counters.set(sku, { stock, temp_reserved_stock, seq })
   const first = locked[0]
   if (first === undefined || first.moved !== moves.length) return { fits: false, counters }
-  return { fits: true, recorded: changes.map((change) => step(counters, change)), at: first.at }
+  return {
+    fits: true,
+    recorded: changes.map((change) => step(counters, change)),
+    at: first.at,
+    locked_at: first.locked_at,
+  }
 }
 
 /**
