@@ -14,7 +14,10 @@ import type { TestDatabase } from './database.ts'
 export type Core = {
   reservations: Reservations
   sweeper: Sweeper
+  /** The core's own connections. */
   pool: Knex
+  /** Connections of everybody else: a caller's transaction must not take those that the core needs to answer it. */
+  callers: Knex
   logged: Record<string, unknown>[]
   stop(): Promise<void>
 }
@@ -23,11 +26,13 @@ type CoreOptions = Partial<Omit<ReservationsDeps, 'core' | 'reads' | 'metrics' |
   instance?: string
   connections?: number
   lock_timeout_ms?: number
+  /** Runs after a statement that matches, the first time that the core runs one outside a transaction. */
+  after?: { statement: RegExp; happens: () => Promise<unknown> }
 }
 
 /** Wires the core onto a test database, with a pool of its own. */
 export function openCore(database: TestDatabase, options: CoreOptions = {}): Core {
-  const { instance = 'test', connections = 6, lock_timeout_ms = 250, ...deps } = options
+  const { instance = 'test', connections = 6, lock_timeout_ms = 250, after, ...deps } = options
   const pool = createPool({
     url: database.url,
     max: connections,
@@ -45,22 +50,46 @@ export function openCore(database: TestDatabase, options: CoreOptions = {}): Cor
     ttl_max_seconds: 86_400,
     ...deps,
     onClosed,
-    core: pool,
+    core: after === undefined ? pool : interrupt(pool, after),
     reads: database.db,
     metrics,
     log,
   })
   const sweeper = createSweeper({ db: pool, onClosed, metrics, log, instance })
-  return {
+  const core: Core = {
     reservations,
     sweeper,
     pool,
+    callers: database.db,
     logged,
     async stop() {
+      running.delete(core)
       await Promise.all([sweeper.stop(), reservations.stop()])
       await pool.destroy()
     },
   }
+  running.add(core)
+  return core
+}
+
+const running = new Set<Core>()
+
+/** Stops all that {@link openCore} has opened in this file and that was not stopped. */
+export async function stopCores(): Promise<void> {
+  await Promise.all(Array.from(running, (core) => core.stop()))
+}
+
+/** The same pool, but the first statement that matches is followed by something else before its answer is seen. */
+function interrupt(pool: Knex, { statement, happens }: NonNullable<CoreOptions['after']>): Knex {
+  let pending = true
+  const raw = async (sql: string, bindings: Knex.RawBinding[]): Promise<unknown> => {
+    const result: unknown = await pool.raw(sql, bindings)
+    if (!pending || !statement.test(sql)) return result
+    pending = false
+    await happens()
+    return result
+  }
+  return new Proxy(pool, { get: (target, name) => (name === 'raw' ? raw : (Reflect.get(target, name) as unknown)) })
 }
 
 /** The verbs, by whichever way they reach the core. */
@@ -72,12 +101,12 @@ export const DOORS = ['the queue', 'the conditional strategy', "a caller's trans
 export function doorOf(core: { batched: Core; conditional: Core }, name: (typeof DOORS)[number]): Door {
   if (name === 'the queue') return core.batched.reservations
   if (name === 'the conditional strategy') return core.conditional.reservations
-  const { reservations, pool } = core.batched
+  const { reservations, callers } = core.batched
   return {
-    reserve: (request) => inTransaction(pool, (tx) => reservations.reserveIn(tx, request)),
-    confirm: (request) => inTransaction(pool, (tx) => reservations.confirmIn(tx, request)),
-    release: (request) => inTransaction(pool, (tx) => reservations.releaseIn(tx, request)),
-    extend: (request) => inTransaction(pool, (tx) => reservations.extendIn(tx, request)),
+    reserve: (request) => inTransaction(callers, (tx) => reservations.reserveIn(tx, request)),
+    confirm: (request) => inTransaction(callers, (tx) => reservations.confirmIn(tx, request)),
+    release: (request) => inTransaction(callers, (tx) => reservations.releaseIn(tx, request)),
+    extend: (request) => inTransaction(callers, (tx) => reservations.extendIn(tx, request)),
   }
 }
 
@@ -109,7 +138,11 @@ export function keyed(key: string, body = 'the body'): { idempotency: { key: str
 }
 
 /** Reserves and expects to get it. */
-export async function hold(door: Door, lines: Line[] | string, more: Partial<ReserveRequest> = {}): Promise<Reservation> {
+export async function hold(
+  door: Door,
+  lines: Line[] | string,
+  more: Partial<ReserveRequest> = {},
+): Promise<Reservation> {
   return must(await door.reserve(wants(lines, more))).reservation
 }
 
@@ -218,6 +251,30 @@ export function findBroken(db: Executor): Promise<unknown[]> {
      SELECT h.sku, NULL, NULL, NULL, NULL, h.units, NULL, NULL, NULL FROM held h
      WHERE NOT EXISTS (SELECT 1 FROM stock s WHERE s.sku = h.sku)`,
   )
+}
+
+/** Makes a hold claim more units than its counter holds for it, so that nothing can give it back. */
+export async function poison(db: Executor, id: string): Promise<void> {
+  await rows(
+    db,
+    `UPDATE reservations SET quantities = array_fill(1000000, ARRAY[cardinality(quantities)]) WHERE id = ?`,
+    [id],
+  )
+}
+
+/** Undoes {@link poison}. */
+export async function cure(db: Executor, { id, lines }: Reservation): Promise<void> {
+  await rows(db, 'UPDATE reservations SET quantities = ?::integer[] WHERE id = ?', [
+    lines.map((line) => line.quantity),
+    id,
+  ])
+}
+
+/** A promise and the function that settles it. */
+export function gate(): { opened: Promise<void>; open: () => void } {
+  let open = (): void => undefined
+  const opened = new Promise<void>((resolve) => (open = resolve))
+  return { opened, open }
 }
 
 /** Resolves when so many sessions of this database wait for a lock. */

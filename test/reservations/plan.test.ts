@@ -1,5 +1,13 @@
 import fc from 'fast-check'
-import { draw, keyOf, type Operation, type Outcome, type Plan, type Reserve, type View } from '../../src/reservations/plan.ts'
+import {
+  draw,
+  keyOf,
+  type Operation,
+  type Outcome,
+  type Plan,
+  type Reserve,
+  type View,
+} from '../../src/reservations/plan.ts'
 import type { KeyedReservation, StoredReservation } from '../../src/reservations/queries.ts'
 import { sumLines, type Line } from '../../src/reservations/reservation.ts'
 
@@ -51,9 +59,7 @@ function viewOf(stock: Record<string, [stock: number, reserved: number]>, stored
 /** The answers in short: a status, or why not. */
 function answers(plan: Plan): string[] {
   return [...plan.outcomes.values()].map((outcome) =>
-    outcome.ok
-      ? `${outcome.value.reservation.status}${outcome.value.replayed ? ' again' : ''}`
-      : outcome.refusal.code,
+    outcome.ok ? `${outcome.value.reservation.status}${outcome.value.replayed ? ' again' : ''}` : outcome.refusal.code,
   )
 }
 
@@ -71,8 +77,14 @@ test('lines of one SKU are summed, in the order of first mention', () => {
 
 test('who comes first gets the last unit, and who is refused takes nothing', () => {
   const operations = [
-    reserve('1', [{ sku: 'a', quantity: 2 }, { sku: 'b', quantity: 1 }]),
-    reserve('2', [{ sku: 'a', quantity: 2 }, { sku: 'b', quantity: 1 }]),
+    reserve('1', [
+      { sku: 'a', quantity: 2 },
+      { sku: 'b', quantity: 1 },
+    ]),
+    reserve('2', [
+      { sku: 'a', quantity: 2 },
+      { sku: 'b', quantity: 1 },
+    ]),
     reserve('3', [{ sku: 'a', quantity: 1 }]),
   ]
   const plan = draw(operations, viewOf({ a: [3, 0], b: [1, 0] }), SETTINGS)
@@ -141,7 +153,9 @@ test('the twin of a request in the same batch gets the same reservation', () => 
   expect(answers(plan)).toEqual(['pending', 'pending again'])
   expect(plan.inserts.map(({ reservation }) => reservation.id)).toEqual(['1'])
   const [first, twin] = [...plan.outcomes.values()]
-  expect(twin).toMatchObject({ value: { reservation: (first as { value: { reservation: unknown } }).value.reservation } })
+  expect(twin).toMatchObject({
+    value: { reservation: (first as { value: { reservation: unknown } }).value.reservation },
+  })
 })
 
 test('a key with another body is refused in the same batch too', () => {
@@ -216,20 +230,36 @@ function batches(): fc.Arbitrary<{ view: View; operations: Operation[] }> {
   const id = fc.constantFrom('r0', 'r1', 'r2', 'r3', 'r4')
   const key = fc.option(fc.constantFrom('k0', 'k1', 'k2'), { nil: undefined })
   const operation = fc.oneof(
-    { weight: 3, arbitrary: fc.record({ verb: fc.constant('reserve' as const), lines, key, body: fc.constantFrom('x', 'y') }) },
+    {
+      weight: 3,
+      arbitrary: fc.record({ verb: fc.constant('reserve' as const), lines, key, body: fc.constantFrom('x', 'y') }),
+    },
     { weight: 1, arbitrary: fc.record({ verb: fc.constant('confirm' as const), id, reacquire: fc.boolean() }) },
     { weight: 1, arbitrary: fc.record({ verb: fc.constant('release' as const), id }) },
-    { weight: 1, arbitrary: fc.record({ verb: fc.constant('extend' as const), id, hours: fc.integer({ min: 1, max: 30 }) }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({ verb: fc.constant('extend' as const), id, hours: fc.integer({ min: 1, max: 30 }) }),
+    },
   )
   const hold = fc.record({
     lines,
-    status: fc.constantFrom('pending' as const, 'pending' as const, 'confirmed' as const, 'released' as const, 'expired' as const),
+    status: fc.constantFrom(
+      'pending' as const,
+      'pending' as const,
+      'confirmed' as const,
+      'released' as const,
+      'expired' as const,
+    ),
     overdue: fc.boolean(),
     key,
   })
   const free = fc.record({ a: fc.nat(6), b: fc.nat(6) })
   return fc
-    .record({ free, holds: fc.array(hold, { maxLength: 4 }), operations: fc.array(operation, { minLength: 1, maxLength: 10 }) })
+    .record({
+      free,
+      holds: fc.array(hold, { maxLength: 4 }),
+      operations: fc.array(operation, { minLength: 1, maxLength: 10 }),
+    })
     .map((drawn) => ({ view: buildView(drawn.free, drawn.holds), operations: drawn.operations.map(buildOperation) }))
 }
 

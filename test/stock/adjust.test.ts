@@ -12,6 +12,7 @@ import {
   openCore,
   refusal,
   stocked,
+  stopCores,
   untilWaiting,
   type Core,
 } from '../factories.ts'
@@ -27,7 +28,7 @@ beforeAll(async () => {
 afterEach(async () => expect(await findBroken(database.db)).toEqual([]))
 
 afterAll(async () => {
-  await core.stop()
+  await stopCores()
   await database.drop()
 })
 
@@ -118,7 +119,7 @@ describe('with an idempotency key', () => {
     expect(await counters(database.db, sku)).toBe('7/0')
   })
 
-  test("the same key of another client is another key", async () => {
+  test('the same key of another client is another key', async () => {
     const sku = await stocked(database.db, 5)
     must(await adjust([{ sku, delta: 2 }], { client: 'one', ...keyed('shared') }))
     must(await adjust([{ sku, delta: 2 }], { client: 'two', ...keyed('shared') }))

@@ -1,7 +1,7 @@
 import { adjustStock } from '../../src/stock/adjust.ts'
 import { readLedger } from '../../src/stock/ledger.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
-import { findBroken, hold, must, openCore, stocked, type Core } from '../factories.ts'
+import { findBroken, hold, must, openCore, stocked, stopCores, type Core } from '../factories.ts'
 
 let database: TestDatabase
 let core: Core
@@ -12,7 +12,7 @@ beforeAll(async () => {
 })
 
 afterAll(async () => {
-  await core.stop()
+  await stopCores()
   await database.drop()
 })
 
@@ -23,7 +23,13 @@ test('every verb leaves its row, newest first, with the counters after it and th
   must(await core.reservations.confirm({ id: paid.id }))
   must(await core.reservations.release({ id: left.id }))
   const entries = await readLedger(database.db, sku, { limit: 10 })
-  const row = (seq: number, kind: string, deltas: [number, number], after: [number, number], reference: string | null) => ({
+  const row = (
+    seq: number,
+    kind: string,
+    deltas: [number, number],
+    after: [number, number],
+    reference: string | null,
+  ) => ({
     seq,
     kind,
     stock_delta: deltas[0],
@@ -61,9 +67,7 @@ test('writers of every kind at once leave a ledger without gaps that replays to 
   const sku = await stocked(database.db, 1000)
   const held = await Promise.all(Array.from({ length: 40 }, () => hold(core.reservations, [{ sku, quantity: 2 }])))
   await Promise.all([
-    ...held.map(({ id }, i) =>
-      i % 2 === 0 ? core.reservations.confirm({ id }) : core.reservations.release({ id }),
-    ),
+    ...held.map(({ id }, i) => (i % 2 === 0 ? core.reservations.confirm({ id }) : core.reservations.release({ id }))),
     ...Array.from({ length: 20 }, () => adjustStock(database.db, { client: '', items: [{ sku, delta: 1 }] })),
     ...Array.from({ length: 20 }, () => hold(core.reservations, sku)),
   ])

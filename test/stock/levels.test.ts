@@ -23,7 +23,7 @@ function slow(db: Knex): { db: Knex; asked: string[][]; answer: () => Promise<vo
       held.push(() => Promise.resolve(db.raw(sql, bindings)).then(resolve, reject))
     })
   }
-    const answer = async () => {
+  const answer = async () => {
     await until(() => held.length > 0)
     await held.shift()?.()
   }
@@ -97,7 +97,12 @@ test('levels of many SKUs come in the order asked for, without those that do not
 test('a list goes through all SKUs page by page in byte order, upper case first', async () => {
   const other = await createTestDatabase()
   const skus = ['b', 'B', 'a', 'ä', 'A-10', 'A-2', '~']
-  must(await setStock(other.db, skus.map((sku, i) => ({ sku, stock: i % 2 }))))
+  must(
+    await setStock(
+      other.db,
+      skus.map((sku, i) => ({ sku, stock: i % 2 })),
+    ),
+  )
   const pages: string[][] = []
   for (let after: string | undefined; ; after = pages.at(-1)?.at(-1)) {
     const page = await listLevels(other.db, { limit: 3, ...(after === undefined ? {} : { after }) })

@@ -2,7 +2,19 @@ import { transaction } from '../../src/database/transaction.ts'
 import { readLevels } from '../../src/stock/levels.ts'
 import { setStock } from '../../src/stock/set.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
-import { counters, findBroken, hold, ledger, must, openCore, refusal, stocked, untilWaiting, type Core } from '../factories.ts'
+import {
+  counters,
+  findBroken,
+  hold,
+  ledger,
+  must,
+  openCore,
+  refusal,
+  stocked,
+  stopCores,
+  untilWaiting,
+  type Core,
+} from '../factories.ts'
 
 let database: TestDatabase
 let core: Core
@@ -15,7 +27,7 @@ beforeAll(async () => {
 afterEach(async () => expect(await findBroken(database.db)).toEqual([]))
 
 afterAll(async () => {
-  await core.stop()
+  await stopCores()
   await database.drop()
 })
 
