@@ -51,7 +51,7 @@ const LIMITS: BatcherLimits = {
   lanes_flying_max: 2,
 }
 
-/** A batch that meets a lock nobody holds any more is tried so often before its requests are run one by one. */
+/** A batch that meets a lock nobody holds any more is tried so often before its halves are run apart. */
 const TRIES_MAX = 3
 
 /** How often waiting requests are looked through while a flight takes long. */
@@ -254,14 +254,19 @@ export class Batcher {
     const tried = Math.max(...batch.map((request) => (request.tries += 1)))
     if (error instanceof Blocked && (error.apart.size > 0 || tried < TRIES_MAX)) {
       if (lane === undefined) this.#split(batch, error)
-      else this.#keepWaiting(batch, lane)
+      else this.#keepWaiting(batch, lane, error)
       return
     }
     const alone = batch[0]
     if (batch.length > 1) {
-      // One bad request must fail alone.
-      this.#options.log.warn({ err: error, requests: batch.length }, 'a batch failed; its requests run one by one')
-      for (const request of batch) await this.#fly([request], lane)
+      // One bad request must fail alone, and finding it must not take a transaction for each of the others.
+      this.#options.log.warn({ err: error, requests: batch.length }, 'a batch failed; its halves are run apart')
+      const middle = batch.length >> 1
+      for (const half of [batch.slice(0, middle), batch.slice(middle)]) {
+        const now = performance.now()
+        const kept = half.filter((request) => !this.#drop(request, now))
+        if (kept.length > 0) await this.#fly(kept, lane)
+      }
     } else if (error instanceof Blocked) {
       alone?.answer(overloaded('Another session holds a row that this needs.'))
     } else {
@@ -330,20 +335,25 @@ export class Batcher {
     this.#lanes_flying -= 1
     // To the end of the line, so that every lane gets its turn. An empty one stays while its row is still locked: the next
     // request for it must not stall the main queue to find that out again.
-    if (this.#lanes.delete(lane.subject) && (lane.subject !== KEYS || lane.waiting.length > 0)) {
-      this.#lanes.set(lane.subject, lane)
+    if (this.#lanes.get(lane.subject) === lane) {
+      this.#lanes.delete(lane.subject)
+      if (lane.subject !== KEYS || lane.waiting.length > 0) this.#lanes.set(lane.subject, lane)
     }
     this.#startLanes()
     this.#noteIdle()
   }
 
-  #keepWaiting(batch: Waiting[], lane: Lane): void {
-    if (lane.subject !== KEYS) {
-      lane.waiting.unshift(...batch)
-      return
+  /** Who needs another locked row than the lane's waits for that one from now on. */
+  #keepWaiting(batch: Waiting[], lane: Lane, { apart }: Blocked): void {
+    const staying: Waiting[] = []
+    for (const request of batch) {
+      const subject = apart.get(request.operation)
+      if (subject !== undefined && subject !== lane.subject) this.#putApart(request, subject)
+      // Alone, and its key still in flight elsewhere after the lock timeout.
+      else if (subject === KEYS) request.answer(refused({ code: 'idempotency_key_in_use' }))
+      else staying.push(request)
     }
-    // Alone, and its key still in flight elsewhere after the lock timeout.
-    for (const request of batch) request.answer(refused({ code: 'idempotency_key_in_use' }))
+    lane.waiting.unshift(...staying)
   }
 }
 

@@ -1,0 +1,275 @@
+import { pino } from 'pino'
+import { DatabaseUnavailable, ok } from '../../src/errors.ts'
+import { Batcher, type BatcherLimits } from '../../src/reservations/batcher.ts'
+import { Blocked, KEYS } from '../../src/reservations/blocked.ts'
+import type { Operation, Outcome } from '../../src/reservations/plan.ts'
+import type { Reservation } from '../../src/reservations/reservation.ts'
+import { gate, until } from '../factories.ts'
+
+/** The queue alone: what flies is decided here. */
+
+type Flight = { ids: string[]; land: () => void; fail: (error: unknown) => void }
+
+function setUp(limits: Partial<BatcherLimits> = {}) {
+  const flights: Flight[] = []
+  const flown: string[][] = []
+  let automatic = false
+  const batcher = new Batcher({
+    fly: (operations, { isApart }) => {
+      const ids = operations.map((operation) => operation.id)
+      const apart = new Map(
+        operations.filter((one) => isApart?.(`sku:${skuOf(one)}`)).map((one) => [one, `sku:${skuOf(one)}`]),
+      )
+      if (apart.size > 0) return Promise.reject(new Blocked(apart))
+      flown.push(ids)
+      return new Promise((resolve, reject) => {
+        const land = () => resolve(new Map(operations.map((operation) => [operation, held(operation)])))
+        if (automatic) land()
+        else flights.push({ ids, land, fail: (error) => reject(error as Error) })
+      })
+    },
+    log: pino({ level: 'silent' }),
+    observeBatch: () => undefined,
+    observeWait: () => undefined,
+    limits,
+  })
+  return {
+    batcher,
+    flights,
+    flown,
+    /** From now on every flight lands at once. */
+    landAll() {
+      automatic = true
+      for (const flight of flights.splice(0)) flight.land()
+    },
+  }
+}
+
+/** A reserve of one unit; `id` tells several of one SKU apart. */
+function want(sku: string, id = sku): Operation {
+  const lines = [{ sku, quantity: 1 }]
+  return { verb: 'reserve', id, lines, request: { client: '', lines }, ttl_seconds: 1 }
+}
+
+function skuOf(operation: Operation): string {
+  return operation.verb === 'reserve' ? (operation.lines[0]?.sku ?? '') : ''
+}
+
+function held(operation: Operation): Outcome {
+  return ok({ reservation: { id: operation.id } as Reservation, replayed: false })
+}
+
+function codeOf(outcome: Outcome): string {
+  return outcome.ok ? 'held' : outcome.refusal.code
+}
+
+test('what arrives in one turn shares a flight; what arrives meanwhile gathers for the next, in order', async () => {
+  const { batcher, flights, flown, landAll } = setUp()
+  const first = [batcher.submit(want('a')), batcher.submit(want('b'))]
+  await until(() => flights.length === 1)
+  const second = [batcher.submit(want('c')), batcher.submit(want('a')), batcher.submit(want('d'))]
+  expect(batcher.state()).toMatchObject({ length: 3 })
+  landAll()
+  expect((await Promise.all([...first, ...second])).map(codeOf)).toEqual(Array.from({ length: 5 }, () => 'held'))
+  expect(flown).toEqual([
+    ['a', 'b'],
+    ['c', 'a', 'd'],
+  ])
+})
+
+test('a flight takes so many requests and so many lines at most, and at least one request', async () => {
+  const { batcher, flown, landAll } = setUp({ batch_size_max: 3, batch_lines_max: 4 })
+  landAll()
+  const lines = Array.from({ length: 9 }, (_, i) => ({ sku: `line ${i}`, quantity: 1 }))
+  const wide: Operation = { verb: 'reserve', id: 'wide', lines, request: { client: '', lines }, ttl_seconds: 1 }
+  await Promise.all(
+    [...'abcde'].map((sku) => batcher.submit(want(sku))).concat(batcher.submit(wide), batcher.submit(want('f'))),
+  )
+  expect(flown).toEqual([['a', 'b', 'c'], ['d', 'e', 'wide'], ['f']])
+})
+
+test('past its bound the queue refuses at once, and takes again when it has been emptied', async () => {
+  const { batcher, flights, landAll } = setUp({ length_max: 3 })
+  const taken = [batcher.submit(want('a'))]
+  await until(() => flights.length === 1)
+  for (const sku of ['b', 'c', 'd']) taken.push(batcher.submit(want(sku)))
+  expect(batcher.hasRoom(1)).toBe(false)
+  expect(codeOf(await batcher.submit(want('e')))).toBe('overloaded')
+  landAll()
+  expect((await Promise.all(taken)).map(codeOf)).toEqual(['held', 'held', 'held', 'held'])
+  expect([batcher.hasRoom(3), batcher.hasRoom(4)]).toEqual([true, false])
+})
+
+test('who waited too long is dropped unexecuted, who came later is not', async () => {
+  const { batcher, flights, flown, landAll } = setUp({ wait_ms_max: 15 })
+  const first = batcher.submit(want('first'))
+  await until(() => flights.length === 1)
+  const late = batcher.submit(want('late'))
+  const began = performance.now()
+  await until(() => performance.now() - began > 16)
+  const fresh = batcher.submit(want('fresh'))
+  landAll()
+  expect((await Promise.all([first, late, fresh])).map(codeOf)).toEqual(['held', 'overloaded', 'held'])
+  expect(flown).toEqual([['first'], ['fresh']])
+})
+
+test('whose client left before the flight is dropped unexecuted, whose client leaves during it is not', async () => {
+  const { batcher, flights, flown, landAll } = setUp()
+  const [during, before] = [new AbortController(), new AbortController()]
+  const flying = batcher.submit(want('flying'), during.signal)
+  await until(() => flights.length === 1)
+  const left = batcher.submit(want('left'), before.signal)
+  before.abort()
+  during.abort()
+  landAll()
+  expect((await Promise.all([flying, left])).map(codeOf)).toEqual(['held', 'overloaded'])
+  expect(flown).toEqual([['flying']])
+})
+
+test('a flight that fails is run again in halves until the one that fails is alone: the others are answered', async () => {
+  const { batcher, flights, flown } = setUp()
+  const skus = ['a', 'b', 'c', 'd', 'bad', 'f', 'g', 'h']
+  const answers = skus.map((sku) => batcher.submit(want(sku)).then(codeOf, (error: Error) => error.message))
+  void (async () => {
+    for (;;) {
+      await until(() => flights.length > 0)
+      const flight = flights.shift()
+      if (flight?.ids.includes('bad') === true) flight.fail(new Error('cannot be done'))
+      else flight?.land()
+      if (flight?.ids.at(-1) === 'h' && !flight.ids.includes('bad')) return
+    }
+  })()
+  expect(await Promise.all(answers)).toEqual(['held', 'held', 'held', 'held', 'cannot be done', 'held', 'held', 'held'])
+  expect(flown.map((flight) => flight.length)).toEqual([8, 4, 4, 2, 1, 1, 2])
+})
+
+test.each(['none', 'unknown'] as const)(
+  'a lost database is told to all of the flight, outcome %s, and not to the next',
+  async (outcome) => {
+    const { batcher, flights, landAll } = setUp()
+    const lost = [batcher.submit(want('a')), batcher.submit(want('b'))]
+    await until(() => flights.length === 1)
+    const next = batcher.submit(want('c'))
+    flights.shift()?.fail(new DatabaseUnavailable(outcome, undefined))
+    const refusal = { code: 'database_unavailable', outcome }
+    expect(await Promise.all(lost)).toMatchObject([{ refusal }, { refusal }])
+    await until(() => flights.length === 1)
+    landAll()
+    expect(codeOf(await next)).toBe('held')
+  },
+)
+
+describe('a row that another session keeps locked', () => {
+  /** A batcher whose first flight, of `stuck` and `other`, met a lock on `stuck`. */
+  async function setUpStuck(limits: Partial<BatcherLimits> = {}) {
+    const set_up = setUp(limits)
+    const operations = [want('stuck'), want('other')]
+    const answers = operations.map((operation) => set_up.batcher.submit(operation))
+    await until(() => set_up.flights.length === 1)
+    set_up.flights.shift()?.fail(new Blocked(new Map([[operations[0]!, 'sku:stuck']])))
+    await until(() => set_up.flights.length === 2)
+    const lane = set_up.flights.find(({ ids }) => ids.includes('stuck'))!
+    const main = set_up.flights.find(({ ids }) => !ids.includes('stuck'))!
+    set_up.flights.length = 0
+    return { ...set_up, operation: operations[0]!, stuck: answers[0]!, other: answers[1]!, lane, main }
+  }
+
+  test('its requests wait apart while the others fly, and newcomers for it join them without a try', async () => {
+    const { batcher, flown, stuck, other, lane, main, landAll } = await setUpStuck()
+    main.land()
+    expect(codeOf(await other)).toBe('held')
+    const newcomers = [batcher.submit(want('stuck')), batcher.submit(want('free'))]
+    await until(() => flown.some(([sku]) => sku === 'free'))
+    expect(batcher.state().lanes).toEqual([{ subject: 'sku:stuck', length: 1 }])
+    landAll()
+    lane.land()
+    expect((await Promise.all([stuck, ...newcomers])).map(codeOf)).toEqual(['held', 'held', 'held'])
+    expect(flown).toEqual([['stuck', 'other'], ['stuck'], ['other'], ['free'], ['stuck']])
+    expect(batcher.state().lanes).toEqual([])
+  })
+
+  test('its requests stay in order however often they are tried', async () => {
+    const { batcher, operation, stuck, flights, flown, lane, main, landAll } = await setUpStuck()
+    main.land()
+    const later = [batcher.submit(want('stuck', 'second')), batcher.submit(want('stuck', 'third'))]
+    await until(() => batcher.state().lanes[0]?.length === 2)
+    lane.fail(new Blocked(new Map([[operation, 'sku:stuck']])))
+    await until(() => flights.length === 1)
+    landAll()
+    expect((await Promise.all([stuck, ...later])).map(codeOf)).toEqual(['held', 'held', 'held'])
+    expect(flown.at(-1)).toEqual(['stuck', 'second', 'third'])
+  })
+
+  test('so many wait for locked rows at most, one more is refused', async () => {
+    const { batcher, lane, main, landAll } = await setUpStuck({ lanes_length_max: 2 })
+    main.land()
+    const waiting = [batcher.submit(want('stuck')), batcher.submit(want('stuck'))]
+    await until(() => batcher.state().lanes[0]?.length === 2)
+    expect(codeOf(await batcher.submit(want('stuck')))).toBe('overloaded')
+    landAll()
+    lane.land()
+    expect((await Promise.all(waiting)).map(codeOf)).toEqual(['held', 'held'])
+  })
+
+  test('so many rows are waited for apart at most, requests for one more are refused', async () => {
+    const { batcher, flights, lane, main, landAll } = await setUpStuck({ lanes_max: 1 })
+    main.land()
+    const another = want('another')
+    const refused = batcher.submit(another)
+    await until(() => flights.length === 1)
+    flights.shift()?.fail(new Blocked(new Map([[another, 'sku:another']])))
+    expect(codeOf(await refused)).toBe('overloaded')
+    landAll()
+    lane.land()
+  })
+
+  test('one that needs another locked row than its lane is for goes on waiting for that one', async () => {
+    const { batcher, flights, lane, main, landAll } = await setUpStuck()
+    main.land()
+    const keyed = want('elsewhere')
+    const answer = batcher.submit(keyed)
+    await until(() => flights.length === 1)
+    flights.shift()?.fail(new Blocked(new Map([[keyed, KEYS]])))
+    await until(() => flights.length === 1)
+    flights.shift()?.fail(new Blocked(new Map([[keyed, 'sku:elsewhere']])))
+    await until(() => flights.length === 1)
+    expect(batcher.state().lanes.map(({ subject }) => subject)).toContain('sku:elsewhere')
+    landAll()
+    lane.land()
+    expect(codeOf(await answer)).toBe('held')
+  })
+
+  test('a key that is still in flight elsewhere after its request was tried alone is in use', async () => {
+    const { batcher, flights, lane, main, landAll } = await setUpStuck()
+    main.land()
+    const operations = [want('a'), want('b')]
+    const answers = operations.map((operation) => batcher.submit(operation))
+    await until(() => flights.length === 1)
+    flights.shift()?.fail(new Blocked(new Map(operations.map((operation) => [operation, KEYS]))))
+    await until(() => flights.length === 1)
+    flights.shift()?.fail(new Blocked(new Map([[operations[0]!, KEYS]])))
+    landAll()
+    lane.land()
+    expect((await Promise.all(answers)).map(codeOf)).toEqual(['idempotency_key_in_use', 'held'])
+  })
+})
+
+test('stopping takes nothing more and answers all that was taken, also those that wait apart', async () => {
+  const { batcher, flights, landAll } = setUp({ wait_ms_max: 50 })
+  const stuck = want('stuck')
+  const answers = [batcher.submit(stuck), batcher.submit(want('a'))]
+  await until(() => flights.length === 1)
+  answers.push(batcher.submit(want('b')))
+  const { opened: stopped, open } = gate()
+  void batcher.stop().then(open)
+  expect(codeOf(await batcher.submit(want('too late')))).toBe('overloaded')
+  flights.shift()?.fail(new Blocked(new Map([[stuck, 'sku:stuck']])))
+  await until(() => flights.length === 2)
+  landAll()
+  await stopped
+  expect((await Promise.all(answers)).map(codeOf)).toEqual(['held', 'held', 'held'])
+})
+
+test('stopping when there is nothing to do is done at once', async () => {
+  await setUp().batcher.stop()
+})
