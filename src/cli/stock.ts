@@ -18,7 +18,10 @@ export function addStockCommands(program: Command): void {
   const stock = program.command('stock').description('read and set what is on hand')
   stock
     .command('import <file>')
-    .description('set the stock of all SKUs of a CSV file with the header sku,stock: all of them or none')
+    .description(
+      'set the stock of all SKUs of a CSV file with the header sku,stock: all of them or none. SKUs that change ' +
+        "can't be reserved until it ends, a minute and a half for a million",
+    )
     .option('--json', 'print JSON')
     .action(importFile)
   stock

@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import { rows } from '../database/transaction.ts'
 
 /**
- * What an operator asks over all rooms. Everything here only reads.
+ * What an operator asks over all rooms. Everything here only reads, but for terminateSession.
  *
  * The verification statements each read a whole table once and return the first `limit` faults with the count of all
  * (`broken`), so that a database with ten million faults answers as shortly as one with ten.

@@ -43,7 +43,8 @@ const RECORD_BYTES_MAX = 2048
 
 /**
  * Sets the stock of all SKUs of a file, in one transaction. SKUs that have the count already are left alone. Those that
- * change stay locked until the end, so that buyers of these wait or are refused meanwhile: about 40 s for a million.
+ * change stay locked until the end, so that buyers of these are refused meanwhile: 85 s for a million new ones,
+ * after 26 s of reading (PostgreSQL 18, four shared cores).
  *
  * @throws if the file can't be read, and DatabaseUnavailable
  */

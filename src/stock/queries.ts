@@ -203,6 +203,8 @@ export type StagedStock = { sku: string; stock: number; line: number }
 
 /** A table for the rows of one import, gone with the transaction. */
 export async function createStagedStock(tx: Knex.Transaction): Promise<void> {
+  // A file on a slow disk may keep the transaction waiting; no counter is locked while it is read.
+  await rows(tx, `SET LOCAL idle_in_transaction_session_timeout = '60s'`)
   await rows(
     tx,
     `CREATE TEMPORARY TABLE staged_stock (sku text COLLATE "C" NOT NULL, stock integer NOT NULL, line bigint NOT NULL)

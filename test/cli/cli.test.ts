@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { runCommand } from '../../src/cli/program.ts'
 import { acquireEmbeddedDatabase } from '../../src/database/embedded.ts'
@@ -9,12 +10,13 @@ import { createPool } from '../../src/database/pool.ts'
 import { rows } from '../../src/database/transaction.ts'
 import { createAuthenticator } from '../../src/keys/authenticate.ts'
 import { createTestDatabase, makeDataDir, removeDataDir, type TestDatabase } from '../database.ts'
-import { counters, hold, makeOverdue, openCore, stocked, stored, untilWaiting } from '../factories.ts'
+import { counters, hold, makeOverdue, openCore, stocked, stored } from '../factories.ts'
 
 let database: TestDatabase
 let dir: string
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const POLL_MS = 50
 /** No service listens here. */
 const CLOSED_PORT = '1'
 
@@ -121,14 +123,22 @@ test('an import that is interrupted sets nothing', async () => {
   const buyer = await database.db.transaction()
   await rows(buyer, 'SELECT FROM stock WHERE sku = ? FOR UPDATE', [sku])
   const running = start(`stock import ${path}`)
-  // Starting a process takes a while where many run.
-  await untilWaiting(database.db).catch(() => untilWaiting(database.db))
-  running.signal('SIGINT')
-  expect(await running.ended).toMatchObject({ code: 130 })
-  await buyer.rollback()
+  try {
+    await Promise.race([untilBlocked(), running.ended])
+    running.signal('SIGINT')
+    expect(await running.ended).toMatchObject({ code: 130, stderr: '' })
+  } finally {
+    await buyer.rollback()
+  }
   expect(await counters(database.db, sku)).toBe('1/0')
   expect(await rows(database.db, `SELECT FROM stock WHERE sku = 'a-before'`)).toEqual([])
-})
+}, 60_000)
+
+/** Resolves when a session waits for a lock; asks gently, because a process that starts needs the processor. */
+async function untilBlocked(): Promise<void> {
+  const waiting = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
+  while ((await rows(database.db, waiting)).length === 0) await delay(POLL_MS)
+}
 
 test('sweep gives back what is overdue, and nothing else', async () => {
   const core = openCore(database)
