@@ -228,7 +228,9 @@ export class Batcher {
         batch.map((request) => request.operation),
         {
           deadline: started + this.#limits.wait_ms_max,
-          ...(lane === undefined ? { isApart: (subject: string) => this.#lanes.has(subject) } : {}),
+          ...(lane === undefined
+            ? { isApart: (subject: string) => this.#lanes.has(subject) }
+            : { waits_for: lane.subject }),
         },
       )
       for (const request of batch) this.#settle(request, outcomes.get(request.operation))

@@ -15,14 +15,24 @@ export class Blocked extends Error {
   }
 }
 
+const SKU = 'sku:'
+const RESERVATION = 'reservation:'
+
 /** The subject under which operations wait for a counter. */
 export function subjectOfSku(sku: string): string {
-  return `sku:${sku}`
+  return SKU + sku
 }
 
 /** The subject under which operations wait for a reservation. */
 export function subjectOfReservation(id: string): string {
-  return `reservation:${id}`
+  return RESERVATION + id
+}
+
+/** The row that a subject stands for; undefined for {@link KEYS}. */
+export function rowOf(subject: string): { sku: string } | { reservation_id: string } | undefined {
+  if (subject.startsWith(SKU)) return { sku: subject.slice(SKU.length) }
+  if (subject.startsWith(RESERVATION)) return { reservation_id: subject.slice(RESERVATION.length) }
+  return undefined
 }
 
 /** Keys can't be asked whether they are locked, so all keyed reserves of a batch wait under one subject, one by one. */

@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import { isLockTimeout } from '../database/sqlstate.ts'
 import { transaction } from '../database/transaction.ts'
 import { DatabaseUnavailable } from '../errors.ts'
-import { selectUnlockedSkus } from '../stock/queries.ts'
+import { lockLevels, selectUnlockedSkus } from '../stock/queries.ts'
 import type { OnClosed } from './hooks.ts'
 import { lineChanges, presentReservation, type Step } from './plan.ts'
 import {
@@ -15,6 +15,9 @@ import {
   type Take,
 } from './queries.ts'
 import { moveAndRecord } from './write.ts'
+
+/** Counters that are looked at again one by one; each costs up to the lock timeout. */
+const STILL_LOCKED_MAX = 16
 
 /** A hold that failed alone, and how often it has by now. */
 export type FailedHold = { id: string; failures: number; error: unknown }
@@ -99,6 +102,23 @@ async function close(tx: Knex.Transaction, taken: readonly StoredReservation[], 
 function toStep(hold: StoredReservation): Step {
   const reservation = presentReservation({ ...hold, status: 'expired', closed_at: hold.expires_at })
   return { type: 'reservation.expired', reservation, changes: lineChanges('expire', reservation) }
+}
+
+/**
+ * Which of these counters are still locked, each waited for while nothing else is locked: a batch that met them again would
+ * keep the counters before them from everybody for as long as it waits.
+ */
+export async function findStillLocked(db: Knex, skus: readonly string[]): Promise<string[]> {
+  const locked: string[] = []
+  for (const sku of skus.slice(0, STILL_LOCKED_MAX)) {
+    try {
+      await transaction(db, (tx) => lockLevels(tx, [sku]))
+    } catch (error) {
+      if (!isLockTimeout(error)) throw error
+      locked.push(sku)
+    }
+  }
+  return locked
 }
 
 async function findLockedSkus(db: Knex, holds: readonly { skus: string[] }[]): Promise<string[]> {

@@ -2,8 +2,8 @@ import type { Knex } from 'knex'
 import { isLockTimeout } from '../database/sqlstate.ts'
 import { reading, transaction } from '../database/transaction.ts'
 import { refused } from '../errors.ts'
-import { selectUnlockedSkus } from '../stock/queries.ts'
-import { Blocked, KEYS, subjectOfReservation, subjectOfSku } from './blocked.ts'
+import { lockLevels, selectUnlockedSkus } from '../stock/queries.ts'
+import { Blocked, KEYS, rowOf, subjectOfReservation, subjectOfSku } from './blocked.ts'
 import type { OnClosed } from './hooks.ts'
 import { draw, keyOf, type Operation, type Outcome, type Plan, type View } from './plan.ts'
 import {
@@ -46,6 +46,8 @@ export type FlightOptions = {
   deadline: number
   /** Whether operations that need this subject are to wait apart: they are not even tried. */
   isApart?: (subject: string) => boolean
+  /** The subject that these operations wait for apart from others. */
+  waits_for?: string
 }
 
 type Phase = 'keys' | 'reservations' | 'counters'
@@ -63,8 +65,9 @@ const DONE = Symbol('done')
 export async function fly(
   deps: FlightDeps,
   operations: readonly Operation[],
-  { deadline, isApart }: FlightOptions,
+  { deadline, isApart, waits_for }: FlightOptions,
 ): Promise<Map<Operation, Outcome>> {
+  if (waits_for !== undefined) await waitAlone(deps.db, operations, waits_for)
   const ignored = new Set<string>()
   const settled = new Set<string>()
   let with_keys = false
@@ -379,6 +382,24 @@ function findApart(
     if (subject !== undefined) apart.set(operation, subject)
   }
   return apart
+}
+
+/**
+ * Waits for a row that somebody kept locked while nothing else is locked. Without this an order of two SKUs would keep the
+ * first one's counter from everybody for as long as it waits for the second.
+ */
+async function waitAlone(db: Knex, operations: readonly Operation[], subject: string): Promise<void> {
+  const row = rowOf(subject)
+  if (row === undefined) return
+  try {
+    await transaction(db, async (tx) => {
+      if ('sku' in row) await lockLevels(tx, [row.sku])
+      else await lockReservations(tx, [row.reservation_id])
+    })
+  } catch (error) {
+    if (!isLockTimeout(error)) throw error
+    throw new Blocked(new Map(operations.map((operation) => [operation, subject])))
+  }
 }
 
 // The queue knows the SKUs of a reserve, but those of a confirm only once its reservation has been read.

@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import { schedule, type ScheduledTask } from 'node-cron'
 import type { Logger } from 'pino'
 import type { Metrics } from '../metrics.ts'
-import { expireOverdue } from './expire.ts'
+import { expireOverdue, findStillLocked } from './expire.ts'
 import type { OnClosed } from './hooks.ts'
 import { forgetSetAside, noteSweepFinished, noteSweepStarted } from './queries.ts'
 
@@ -47,9 +47,15 @@ export function createSweeper(deps: SweeperDeps): Sweeper {
   let task: ScheduledTask | undefined
   let running: Promise<SweepSummary> | undefined
   let stopping = false
+  let locked_before: readonly string[] = []
 
   const run = (): Promise<SweepSummary> => {
-    running ??= sweep(deps, () => stopping).finally(() => (running = undefined))
+    running ??= sweep(deps, locked_before, () => stopping)
+      .then((summary) => {
+        locked_before = summary.blocked_skus
+        return summary
+      })
+      .finally(() => (running = undefined))
     return running
   }
 
@@ -75,11 +81,17 @@ export function createSweeper(deps: SweeperDeps): Sweeper {
   }
 }
 
-async function sweep(deps: SweeperDeps, isStopping: () => boolean): Promise<SweepSummary> {
+/** @param locked_before SKUs whose counters the run before found locked */
+async function sweep(
+  deps: SweeperDeps,
+  locked_before: readonly string[],
+  isStopping: () => boolean,
+): Promise<SweepSummary> {
   const started = performance.now()
   const summary: SweepSummary = { expired: 0, batches: 0, set_aside: 0, blocked_skus: [], duration_ms: 0 }
   try {
     await noteSweepStarted(deps.db, deps.instance)
+    summary.blocked_skus.push(...(await findStillLocked(deps.db, locked_before)))
     for (let full = true; full && summary.batches < BATCHES_MAX && !isStopping(); summary.batches++) {
       const take = { limit: SWEEP_SIZE_MAX, skus: null, except_skus: summary.blocked_skus, except_ids: [] }
       const { expired, failed, blocked_skus } = await expireOverdue(deps.db, take, deps.onClosed)
