@@ -174,6 +174,20 @@ export async function makeOverdue(db: Executor, ids: string | readonly string[],
   )
 }
 
+/** Empties what a test may have left, for tests that look at all there is. */
+export async function clear(db: Executor): Promise<void> {
+  const tables = [
+    'stock',
+    'stock_ledger',
+    'stock_adjustments',
+    'reservations',
+    'outbox',
+    'sweep_set_aside',
+    'sweeper_runs',
+  ]
+  for (const table of tables) await rows(db, `DELETE FROM ${table}`)
+}
+
 /** Backdates everything there is: to the service it looks as if so much time had passed. */
 export async function timePasses(db: Executor, seconds: number): Promise<void> {
   const columns = {

@@ -32,6 +32,16 @@ export function violatedConstraint(error: unknown): string | undefined {
   return typeof name === 'string' ? name : undefined
 }
 
+/**
+ * What an error says, at most 500 characters of it, to be kept where an operator reads it: without the statement that knex
+ * puts before the server's words, and without their DETAIL, which carries a whole row.
+ */
+export function describeError(error: unknown): string {
+  const message = error instanceof Error ? error.message : typeof error === 'string' ? error : JSON.stringify(error)
+  const words = sqlstate(error) === undefined ? message : message.slice(message.lastIndexOf(' - ') + 3)
+  return words.slice(0, 500)
+}
+
 /** True if running the whole transaction again may succeed: a deadlock or a serialisation failure. */
 export function isRetryable(error: unknown): boolean {
   const code = sqlstate(error)

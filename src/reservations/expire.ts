@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import { isLockTimeout } from '../database/sqlstate.ts'
+import { describeError, isLockTimeout } from '../database/sqlstate.ts'
 import { transaction } from '../database/transaction.ts'
 import { DatabaseUnavailable } from '../errors.ts'
 import { lockLevels, selectUnlockedSkus } from '../stock/queries.ts'
@@ -37,7 +37,7 @@ export type Expired = {
  * What breaks the batch is found and left out: holds whose counters somebody keeps locked, by name of the SKU; a hold that
  * fails by itself is set aside with a back-off, so that it can't starve the rest.
  *
- * @throws DatabaseUnavailable; everything else is in the answer
+ * @throws DatabaseUnavailable, or what failed although no hold is overdue; everything else is in the answer
  */
 export async function expireOverdue(db: Knex, take: Take, onClosed: OnClosed): Promise<Expired> {
   try {
@@ -45,6 +45,8 @@ export async function expireOverdue(db: Knex, take: Take, onClosed: OnClosed): P
   } catch (error) {
     if (error instanceof DatabaseUnavailable) throw error
     const holds = await peekOverdue(db, take)
+    // No hold can be blamed: it is the sweep itself that does not work, and that must not look like having nothing to do.
+    if (holds.length === 0 && !isLockTimeout(error)) throw error
     if (!isLockTimeout(error)) return expireEach(db, holds, onClosed)
     const blocked_skus = await findLockedSkus(db, holds)
     if (blocked_skus.length === 0) return { expired: 0, failed: [], blocked_skus }
@@ -78,7 +80,7 @@ async function expireEach(db: Knex, holds: readonly { id: string }[], onClosed: 
       expired += await transaction(db, async (tx) => close(tx, await takeOverdueOne(tx, id), onClosed))
     } catch (error) {
       if (error instanceof DatabaseUnavailable) throw error
-      if (!isLockTimeout(error)) failed.push({ id, failures: await setAside(db, id, describe(error)), error })
+      if (!isLockTimeout(error)) failed.push({ id, failures: await setAside(db, id, describeError(error)), error })
     }
   }
   return { expired, failed, blocked_skus: [] }
@@ -125,9 +127,4 @@ async function findLockedSkus(db: Knex, holds: readonly { skus: string[] }[]): P
   const skus = [...new Set(holds.flatMap((hold) => hold.skus))]
   const unlocked = new Set(await selectUnlockedSkus(db, skus))
   return skus.filter((sku) => !unlocked.has(sku))
-}
-
-/** What goes into sweep_set_aside: never a DETAIL, which would carry a customer's row. */
-function describe(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).slice(0, 500)
 }

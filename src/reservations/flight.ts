@@ -32,6 +32,8 @@ import { moveAndRecord } from './write.ts'
 
 /** Looks at most this often; each further look means that another process got ahead or holds were reclaimed. */
 const LOOKS_MAX = 12
+/** Takes overdue holds back at most this often for a batch. */
+const RECLAIMS_MAX = 8
 
 export type FlightDeps = {
   db: Knex
@@ -70,21 +72,37 @@ export async function fly(
   if (waits_for !== undefined) await waitAlone(deps.db, operations, waits_for)
   const ignored = new Set<string>()
   const settled = new Set<string>()
+  const denied = new Map<Operation, Outcome>()
+  const reclaim_until = (performance.now() + deadline) / 2
   let with_keys = false
   for (let looks = 0; looks < LOOKS_MAX && (looks === 0 || performance.now() < deadline); looks++) {
     const started = performance.now()
-    const { plan, view } = await reading(() => lookAndDraw(deps, deps.db, operations, with_keys))
+    const { plan, view } = await reading(() => lookAndDraw(deps, deps.db, operations, with_keys, denied))
     deps.observePhase('read', performance.now() - started)
     if (isApart !== undefined) throwIfApart(operations, view, isApart)
-    if (plan.short.size > 0 && (await reclaimShort(deps, { operations, plan, view }, ignored))) continue
+    if (plan.short.size > 0 && (await reclaimShort(deps, { operations, plan, view }, ignored))) {
+      if (looks + 1 >= RECLAIMS_MAX || performance.now() > reclaim_until) denyShort(plan, denied)
+      continue
+    }
     if (await waitForLastConfirms(deps.db, { operations, plan, view }, settled)) continue
     if (plan.steps.length === 0) return plan.outcomes
     const written = await write(deps, operations, plan, view, ignored)
     if (written !== STALE) return written
     with_keys = true
   }
-  const detail = 'These SKUs are contended beyond what could be settled in time.'
-  return new Map(operations.map((operation) => [operation, refused({ code: 'overloaded', detail })]))
+  return new Map(operations.map((operation) => [operation, CONTENDED]))
+}
+
+const CONTENDED = refused({
+  code: 'overloaded',
+  detail: 'These SKUs are contended beyond what could be settled in time.',
+})
+
+/** Who needs more overdue holds than can be taken back in time must not keep the rest of the batch from its answer. */
+function denyShort(plan: Plan, denied: Map<Operation, Outcome>): void {
+  for (const [operation, outcome] of plan.outcomes) {
+    if (!outcome.ok && outcome.refusal.code === 'insufficient_stock') denied.set(operation, CONTENDED)
+  }
 }
 
 /**
@@ -119,15 +137,16 @@ async function lookAndDraw(
   db: Knex,
   operations: readonly Operation[],
   with_keys: boolean,
+  denied?: ReadonlyMap<Operation, Outcome>,
 ): Promise<{ plan: Plan; view: View }> {
   const settings = { strategy: deps.strategy, ttl_max_seconds: deps.ttl_max_seconds }
   const view = await look(db, operations)
   if (with_keys) view.keyed = await lookUpKeys(db, operations)
-  let plan = draw(operations, view, settings)
+  let plan = draw(operations, view, settings, denied)
   // A refusal must not be the answer to the retry of what has succeeded.
   if (plan.keys_unknown) {
     view.keyed = await lookUpKeys(db, operations)
-    plan = draw(operations, view, settings)
+    plan = draw(operations, view, settings, denied)
   }
   return { plan, view }
 }

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
 import { schedule, type ScheduledTask } from 'node-cron'
 import type { Logger } from 'pino'
+import { describeError } from '../database/sqlstate.ts'
 import type { Metrics } from '../metrics.ts'
 import { expireOverdue, findStillLocked } from './expire.ts'
 import type { OnClosed } from './hooks.ts'
@@ -126,7 +127,7 @@ async function sweep(
 
 function finish(deps: SweeperDeps, summary: SweepSummary, error: unknown): Promise<void> {
   const { expired, set_aside } = summary
-  const message = error === null ? null : (error instanceof Error ? error.message : JSON.stringify(error)).slice(0, 500)
+  const message = error === null ? null : describeError(error)
   return noteSweepFinished(deps.db, { instance: deps.instance, expired, set_aside, error: message })
 }
 
