@@ -5,17 +5,14 @@ import { refused } from '../errors.ts'
 import { lockLevels, selectUnlockedSkus } from '../stock/queries.ts'
 import { Blocked, KEYS, rowOf, subjectOfReservation, subjectOfSku } from './blocked.ts'
 import type { OnClosed } from './hooks.ts'
-import { draw, keyOf, type Operation, type Outcome, type Plan, type View } from './plan.ts'
+import { lookAndDraw } from './look.ts'
+import { draw, type Operation, type Outcome, type Plan, type PlanSettings, type View } from './plan.ts'
 import {
   applyTransitions,
   deleteInserted,
   insertReservations,
   lockReservations,
   peekOverdue,
-  selectByKeys,
-  selectCounters,
-  selectNow,
-  selectReservations,
   selectUnlockedIds,
   type ReservationInsert,
 } from './queries.ts'
@@ -35,11 +32,9 @@ const LOOKS_MAX = 12
 /** Takes overdue holds back at most this often for a batch. */
 const RECLAIMS_MAX = 8
 
-export type FlightDeps = {
+export type FlightDeps = PlanSettings & {
   db: Knex
   onClosed: OnClosed
-  strategy: string
-  ttl_max_seconds: number
   observePhase: (phase: 'read' | 'write', duration_ms: number) => void
 }
 
@@ -132,65 +127,6 @@ export async function flyIn(deps: FlightDeps, tx: Knex.Transaction, operation: O
   return refused({ code: 'stock_conflict' })
 }
 
-async function lookAndDraw(
-  deps: FlightDeps,
-  db: Knex,
-  operations: readonly Operation[],
-  with_keys: boolean,
-  denied?: ReadonlyMap<Operation, Outcome>,
-): Promise<{ plan: Plan; view: View }> {
-  const settings = { strategy: deps.strategy, ttl_max_seconds: deps.ttl_max_seconds }
-  const view = await look(db, operations)
-  if (with_keys) view.keyed = await lookUpKeys(db, operations)
-  let plan = draw(operations, view, settings, denied)
-  // A refusal must not be the answer to the retry of what has succeeded.
-  if (plan.keys_unknown) {
-    view.keyed = await lookUpKeys(db, operations)
-    plan = draw(operations, view, settings, denied)
-  }
-  return { plan, view }
-}
-
-async function look(db: Knex, operations: readonly Operation[]): Promise<View> {
-  const skus = new Set<string>()
-  const ids: string[] = []
-  let reacquires = false
-  for (const operation of operations) {
-    if (operation.verb === 'reserve') for (const { sku } of operation.lines) skus.add(sku)
-    else ids.push(operation.id)
-    if (operation.verb === 'confirm' && operation.on_expired === 'reacquire') reacquires = true
-  }
-  const stored = ids.length > 0 ? await selectReservations(db, ids) : []
-  if (reacquires) for (const { skus: own } of stored) for (const sku of own) skus.add(sku)
-  const view: View = {
-    now: new Date(0),
-    counters: new Map(),
-    reservations: new Map(stored.map((reservation) => [reservation.id, reservation])),
-    keyed: undefined,
-  }
-  if (skus.size === 0) {
-    view.now = await selectNow(db)
-    return view
-  }
-  for (const { now, sku, stock, temp_reserved_stock } of await selectCounters(db, [...skus])) {
-    view.now = now
-    if (sku !== null) view.counters.set(sku, { stock, temp_reserved_stock })
-  }
-  return view
-}
-
-async function lookUpKeys(db: Knex, operations: readonly Operation[]): Promise<NonNullable<View['keyed']>> {
-  const clients: string[] = []
-  const keys: string[] = []
-  for (const operation of operations) {
-    if (operation.verb !== 'reserve' || operation.request.idempotency === undefined) continue
-    clients.push(operation.request.client)
-    keys.push(operation.request.idempotency.key)
-  }
-  const found = clients.length > 0 ? await selectByKeys(db, clients, keys) : []
-  return new Map(found.map((row) => [keyOf(row.client, row.idempotency_key), row]))
-}
-
 /** True if the batch should look again. A wanted counter that somebody keeps locked sets its requests apart. */
 async function reclaimShort(
   deps: FlightDeps,
@@ -228,7 +164,7 @@ async function write(
       // Another process took units meanwhile. The counters are locked now and these are their values: refuse whom they
       // do not cover, keep the rest. Without this two processes could overtake one another without end.
       const { counters } = written
-      const shrunk = draw(operations, { ...view, counters }, settingsOf(deps), refusalsOf(plan))
+      const shrunk = draw(operations, { ...view, counters }, deps, refusalsOf(plan))
       const rewritten = await shrink(tx, plan, shrunk, ignored)
       if (rewritten === STALE || isPastAnEnd(shrunk, view, rewritten)) return rollback(STALE)
       return shrunk.outcomes
@@ -239,10 +175,6 @@ async function write(
   } finally {
     deps.observePhase('write', performance.now() - started)
   }
-}
-
-function settingsOf(deps: FlightDeps): { strategy: string; ttl_max_seconds: number } {
-  return { strategy: deps.strategy, ttl_max_seconds: deps.ttl_max_seconds }
 }
 
 function refusalsOf(plan: Plan): Map<Operation, Outcome> {
