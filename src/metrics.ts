@@ -8,14 +8,16 @@ import { createTallies, type Rate } from './tallies.ts'
 
 export type Verb = 'reserve' | 'confirm' | 'release' | 'extend' | 'expire'
 
+export type RequestMeter = (status: number, duration_ms: number) => void
+
 export type QueueGauges = { length: number; length_max: number; oldest_wait_ms: number }
 export type PoolGauges = { used: number; free: number; pending: number }
 export type ExpiryGauges = { overdue: number; oldest_overdue_seconds: number; set_aside: number }
 
 export type Metrics = {
   registry: Registry
-  /** One answered HTTP request; `route` is its pattern, never its path. */
-  request(method: string, route: string, status: number, duration_ms: number): void
+  /** What counts and times the requests of one method and route, by its pattern, never its path. */
+  meter(method: string, route: string): RequestMeter
   /** How a verb ended: `ok`, `replayed` or the refusal's code. */
   outcome(verb: Verb, code: string, strategy: string, count?: number): void
   /** Outcomes of the last minute, of this process. */
@@ -61,31 +63,37 @@ export function createMetrics(options: { process_metrics?: boolean } = {}): Metr
   }
 }
 
-function requestMetrics(registry: Registry): Pick<Metrics, 'request'> {
-  const requests = createTallies(['method', 'route', 'status'])
+function requestMetrics(registry: Registry): Pick<Metrics, 'meter'> {
+  const counts = new Map<string, { labels: { method: string; route: string }; by_status: Map<number, number> }>()
   new Counter({
     name: 'stock_http_requests_total',
     help: 'HTTP requests answered, by method, route pattern and status.',
-    labelNames: requests.labels,
+    labelNames: ['method', 'route', 'status'],
     registers: [registry],
     collect() {
       this.reset()
-      for (const { labels, count } of requests.all()) this.inc(labels, count)
+      for (const { labels, by_status } of counts.values()) {
+        for (const [status, count] of by_status) this.inc({ ...labels, status: String(status) }, count)
+      }
     },
   })
-  const durations = observers(
-    new Histogram({
-      name: 'stock_http_request_duration_seconds',
-      help: 'Time from the request head to the answer, by method and route pattern.',
-      labelNames: ['method', 'route'],
-      buckets: REQUEST_SECONDS,
-      registers: [registry],
-    }),
-  )
+  const durations = new Histogram({
+    name: 'stock_http_request_duration_seconds',
+    help: 'Time from the request head to the answer, by method and route pattern.',
+    labelNames: ['method', 'route'],
+    buckets: REQUEST_SECONDS,
+    registers: [registry],
+  })
   return {
-    request(method, route, status, duration_ms) {
-      requests.add(1, method, route, String(status))
-      durations(duration_ms / 1000, method, route)
+    meter(method, route) {
+      const key = `${method} ${route}`
+      const { by_status } = counts.get(key) ?? { by_status: new Map<number, number>() }
+      counts.set(key, { labels: { method, route }, by_status })
+      const duration = durations.labels(method, route)
+      return (status, duration_ms) => {
+        by_status.set(status, (by_status.get(status) ?? 0) + 1)
+        duration.observe(duration_ms / 1000)
+      }
     },
   }
 }

@@ -65,8 +65,8 @@ export function createApp(deps: AppDeps): Koa {
     .use(securityHeaders(API_HEADERS))
     .use(requireHost())
     .use(draining(deps.isDraining))
-    .use(createRouter(routes, createAuthorizer(deps.authenticator)).routes())
-    .use(docsRouter(JSON.stringify(openApiDocument(routes))).routes())
+    .use(createRouter(routes, { authorizer: createAuthorizer(deps.authenticator), metrics: deps.metrics }))
+    .use(docsRouter(JSON.stringify(openApiDocument(routes)), deps.metrics.meter('GET', '/docs')).routes())
     .use(unmatched())
   return app
 }

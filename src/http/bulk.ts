@@ -21,23 +21,24 @@ export function bulkResults(resource: TSchema) {
  * Starts `verb` for every item, in order, and answers 200 with a result for each.
  *
  * @param status what an item that went well is answered with
+ * @param verb what it comes to, as JSON
  */
 export async function settle<Item>(
   ctx: Context,
   status: number,
   items: readonly Item[],
-  verb: (item: Item) => Promise<Result<unknown>>,
+  verb: (item: Item) => Promise<Result<string>>,
 ): Promise<Answer> {
   const request_id = ctx.state.request_id as string
   const results = await Promise.all(
     items.map(async (item) => {
       const result = await verb(item).catch((error: unknown) => failure(ctx, error))
-      if (result.ok) return { status, reservation: result.value }
+      if (result.ok) return `{"status":${status},"reservation":${result.value}}`
       const error = problem(result.refusal, request_id)
-      return { status: error.status, error }
+      return JSON.stringify({ status: error.status, error })
     }),
   )
-  return answer(200, { results })
+  return answer(200, `{"results":[${results.join(',')}]}`)
 }
 
 function failure(ctx: Context, error: unknown): Result<never> {

@@ -1,10 +1,12 @@
 import { send } from '@koa/send'
 import Router from '@koa/router'
-import type { Context, Next } from 'koa'
+import type { Context } from 'koa'
 import { createRequire } from 'node:module'
 import { dirname } from 'node:path'
+import type { RequestMeter } from '../metrics.ts'
 import { DOCS_HEADERS, securityHeaders } from './middleware/security_headers.ts'
 import { documentedProblems } from './problem.ts'
+import { metered } from './router.ts'
 
 /** The documentation pages: from this process alone, without a CDN and without a line of inline script. */
 
@@ -12,26 +14,24 @@ const SWAGGER_UI = dirname(createRequire(import.meta.url).resolve('swagger-ui-di
 const ASSETS = ['swagger-ui.css', 'swagger-ui-bundle.js', 'favicon-32x32.png']
 const CACHED_MS = 86_400_000
 
-/** @param document the OpenAPI document, as text */
-export function docsRouter(document: string): Router {
+/**
+ * @param document the OpenAPI document, as text
+ * @param meter all of them are one route to the metrics
+ */
+export function docsRouter(document: string, meter: RequestMeter): Router {
   const router = new Router({ strict: true, sensitive: true })
   const headers = securityHeaders(DOCS_HEADERS)
+  const metering = metered(meter)
   for (const [path, { type, text }] of Object.entries(PAGES)) {
-    router.get(path, labelled, headers, (ctx) => sendText(ctx, type, text))
+    router.get(path, metering, headers, (ctx) => sendText(ctx, type, text))
   }
   for (const file of ASSETS) {
-    router.get(`/docs/${file}`, labelled, headers, async (ctx) => {
+    router.get(`/docs/${file}`, metering, headers, async (ctx) => {
       await send(ctx, file, { root: SWAGGER_UI, maxage: CACHED_MS })
     })
   }
-  router.get('/openapi.json', labelled, (ctx) => sendText(ctx, JSON_TYPE, document))
+  router.get('/openapi.json', metering, (ctx) => sendText(ctx, JSON_TYPE, document))
   return router
-}
-
-/** All of them are one route to the metrics. */
-function labelled(ctx: Context, next: Next): Promise<unknown> {
-  ctx.state.route = '/docs'
-  return next()
 }
 
 function sendText(ctx: Context, type: string, text: string): void {

@@ -39,13 +39,16 @@ export function decodeCursor<T extends string | number>(
   })
 }
 
-/** One more than the limit was asked for, so that its presence says that there is a next page. */
-export function page<Item>(
-  items: readonly Item[],
-  limit: number,
-  cursorOf: (last: Item) => string | number,
-): { data: readonly Item[]; next_cursor: string | null } {
-  if (items.length <= limit) return { data: items, next_cursor: null }
-  const data = items.slice(0, limit)
-  return { data, next_cursor: encodeCursor(cursorOf(data.at(-1)!)) }
+/** How a list is cut into pages. */
+type Paging<Item> = { limit: number; toJson: (item: Item) => string; cursorOf: (last: Item) => string | number }
+
+/** A page as JSON. One item more than the limit was asked for, so that its presence says that there is a next page. */
+export function pageJson<Item>(items: readonly Item[], { limit, toJson, cursorOf }: Paging<Item>): string {
+  if (items.length <= limit) return listJson(items.map(toJson), null)
+  return listJson(items.slice(0, limit).map(toJson), encodeCursor(cursorOf(items[limit - 1]!)))
+}
+
+/** A list as JSON, of items that are JSON already. */
+export function listJson(items: readonly string[], next_cursor: string | null): string {
+  return `{"data":[${items.join(',')}],"next_cursor":${JSON.stringify(next_cursor)}}`
 }

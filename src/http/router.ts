@@ -1,5 +1,6 @@
 import Router from '@koa/router'
 import type { Middleware } from 'koa'
+import type { Metrics, RequestMeter } from '../metrics.ts'
 import { isLocal } from './local.ts'
 import { admit } from './middleware/admit.ts'
 import type { Authorizer } from './middleware/authorize.ts'
@@ -8,25 +9,40 @@ import { BODY_BYTES_MAX, BULK_BODY_BYTES_MAX, readBody } from './middleware/read
 import { validate } from './middleware/validate.ts'
 import type { Route } from './route.ts'
 
-/** The router over all routes. Each is a sentence: matched, authorized, admitted, read, validated, handled. */
-export function createRouter(routes: readonly Route[], authorizer: Authorizer): Router {
+/**
+ * All routes, each a sentence: metered, authorized, admitted, read, validated, handled. The router tries one pattern after
+ * the other; a path without parameters needs no pattern, so it is looked up before.
+ */
+export function createRouter(routes: readonly Route[], deps: { authorizer: Authorizer; metrics: Metrics }): Middleware {
   // Exactly as declared: /v1/stock/ is not /v1/stock, it is a SKU without a name.
   const router = new Router({ strict: true, sensitive: true })
+  const exact = new Map<string, Middleware>()
   for (const route of routes) {
-    router.register(route.path.replaceAll(/\{(\w+)\}/g, ':$1'), [route.method], sentence(route, authorizer))
+    const { method, path } = route
+    const meter = metered(deps.metrics.meter(method, path))
+    const sentence = [meter, ...authorized(route, deps.authorizer), ...admitted(route), ...read(route)]
+    const whole = inOrder([...sentence, validate(route), handle(route)])
+    router.register(path.replaceAll(/\{(\w+)\}/g, ':$1'), [method], whole)
+    if (route.params === undefined) exact.set(`${method} ${path}`, whole)
   }
-  return router
+  const byPattern = router.routes() as Middleware
+  return (ctx, next) => (exact.get(`${ctx.req.method} ${ctx.path}`) ?? byPattern)(ctx, next)
 }
 
-function sentence(route: Route, authorizer: Authorizer): Middleware[] {
-  return [
-    matched(route),
-    ...authorized(route, authorizer),
-    ...(route.hasRoom === undefined ? [] : [admit(route.hasRoom)]),
-    ...(route.body === undefined ? [] : [readBody(bodyBounds(route))]),
-    validate(route),
-    handle(route),
-  ]
+/** One middleware of many, put together once: the router would do it for every request. */
+function inOrder(middleware: readonly Middleware[]): Middleware {
+  const [first, ...rest] = middleware
+  if (first === undefined) return (_, next) => next()
+  const then = inOrder(rest)
+  return (ctx, next) => first(ctx, () => then(ctx, next) as Promise<unknown>)
+}
+
+/** Says which route it is, to the metrics. */
+export function metered(meter: RequestMeter): Middleware {
+  return (ctx, next) => {
+    ctx.state.meter = meter
+    return next()
+  }
 }
 
 function authorized(route: Route, authorizer: Authorizer): Middleware[] {
@@ -35,14 +51,12 @@ function authorized(route: Route, authorizer: Authorizer): Middleware[] {
   return [route.open_locally ? (ctx, next) => (isLocal(ctx.req) ? next() : authorize(ctx, next)) : authorize]
 }
 
-/** Says which route it is, for the metrics. */
-function matched(route: Route): Middleware {
-  return (ctx, next) => {
-    ctx.state.route = route.path
-    return next()
-  }
+function admitted(route: Route): Middleware[] {
+  return route.hasRoom === undefined ? [] : [admit(route.hasRoom)]
 }
 
-function bodyBounds(route: Route): Parameters<typeof readBody>[0] {
-  return { optional: route.body_optional ?? false, limit_bytes: route.bulk ? BULK_BODY_BYTES_MAX : BODY_BYTES_MAX }
+function read(route: Route): Middleware[] {
+  if (route.body === undefined) return []
+  const limit_bytes = route.bulk ? BULK_BODY_BYTES_MAX : BODY_BYTES_MAX
+  return [readBody({ optional: route.body_optional ?? false, limit_bytes })]
 }

@@ -1,10 +1,10 @@
 import { Type } from 'typebox'
 import type { Fault, Refusal, Result } from '../errors.ts'
 import { IDEMPOTENCY_KEY_PATTERN, idempotencyOf } from '../http/idempotency.ts'
-import { LIMIT_DEFAULT, PageQuery } from '../http/pagination.ts'
+import { LIMIT_DEFAULT, listJson, PageQuery } from '../http/pagination.ts'
 import { bulkResults, settle } from '../http/bulk.ts'
 import { answer, refuseWith, route, signalOf, type Answer, type Route } from '../http/route.ts'
-import type { Line, Reservation } from './reservation.ts'
+import type { Line, Reservation, ReserveRequest } from './reservation.ts'
 import type { Reservations } from './reservations.ts'
 import {
   BULK_LINES_MAX,
@@ -19,7 +19,7 @@ import {
   ReservationPage,
   ReservationParams,
   ReservationSchema,
-  reservationView,
+  reservationJson,
   reserveSchema,
 } from './schemas.ts'
 
@@ -83,11 +83,13 @@ function reserve({ reservations, ttl_max_seconds }: ReservationRoutesDeps): Rout
     async handle(call) {
       const { body, client, idempotency_key } = call
       const idempotency = idempotencyOf(idempotency_key, 'POST', RESERVE_PATH, body)
-      const result = await reservations.reserve({ ...body, client, ...idempotency }, signalOf(call))
+      // The parsed body is nobody else's: completed in place it need not be copied.
+      const request: ReserveRequest = Object.assign(body, { client }, idempotency)
+      const result = await reservations.reserve(request, signalOf(call))
       if (!result.ok) return refuseWith(result.refusal)
       const { reservation, replayed } = result.value
       const Location = `${RESERVE_PATH}/${reservation.id}`
-      return answer(201, reservationView(reservation), replayed ? { Location, ...REPLAYED } : { Location })
+      return answer(201, reservationJson(reservation), replayed ? { Location, ...REPLAYED } : { Location })
     },
   })
 }
@@ -181,7 +183,7 @@ function idOf(call: { params: { id: string } }): string {
 }
 
 function one(result: Result<Reservation>): Answer {
-  return result.ok ? answer(200, reservationView(result.value)) : refuseWith(result.refusal)
+  return result.ok ? answer(200, reservationJson(result.value)) : refuseWith(result.refusal)
 }
 
 function readOne({ reservations }: ReservationRoutesDeps): Route {
@@ -199,7 +201,7 @@ function readOne({ reservations }: ReservationRoutesDeps): Route {
     async handle(call) {
       const id = idOf(call)
       const reservation = await reservations.read(id)
-      return reservation ? answer(200, reservationView(reservation)) : refuseWith({ code: 'reservation_not_found', id })
+      return reservation ? answer(200, reservationJson(reservation)) : refuseWith({ code: 'reservation_not_found', id })
     },
   })
 }
@@ -232,7 +234,7 @@ function list({ reservations }: ReservationRoutesDeps): Route {
       })
       if (!result.ok) return refuseWith(result.refusal)
       const { reservations: found, next_cursor } = result.value
-      return answer(200, { data: found.map(reservationView), next_cursor })
+      return answer(200, listJson(found.map(reservationJson), next_cursor))
     },
   })
 }
@@ -254,7 +256,7 @@ function reserveBatch({ reservations, ttl_max_seconds }: ReservationRoutesDeps):
       return settle(call.ctx, 201, body.reservations, async ({ idempotency_key, ...item }) => {
         const idempotency = idempotencyOf(idempotency_key, 'POST', RESERVE_PATH, item)
         const result = await reservations.reserve({ ...item, client, ...idempotency }, signal)
-        return result.ok ? { ok: true, value: reservationView(result.value.reservation) } : result
+        return result.ok ? { ok: true, value: reservationJson(result.value.reservation) } : result
       })
     },
   })
@@ -319,8 +321,8 @@ function onMany(path: string, operation_id: string) {
   }
 }
 
-async function each(text: string, verb: (id: string) => Promise<Result<Reservation>>): Promise<Result<unknown>> {
+async function each(text: string, verb: (id: string) => Promise<Result<Reservation>>): Promise<Result<string>> {
   if (!UUID.test(text)) return { ok: false, refusal: { code: 'reservation_not_found', id: text } }
   const result = await verb(text.toLowerCase())
-  return result.ok ? { ok: true, value: reservationView(result.value) } : result
+  return result.ok ? { ok: true, value: reservationJson(result.value) } : result
 }

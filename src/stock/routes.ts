@@ -2,19 +2,19 @@ import { Type } from 'typebox'
 import type { Fault, Result } from '../errors.ts'
 import { matchesNone, readIfMatch, refuseIfMatch } from '../http/etag.ts'
 import { idempotencyOf } from '../http/idempotency.ts'
-import { decodeCursor, LIMIT_DEFAULT, page, PageQuery } from '../http/pagination.ts'
+import { decodeCursor, LIMIT_DEFAULT, listJson, pageJson, PageQuery } from '../http/pagination.ts'
 import { answer, refuseWith, route, type Route } from '../http/route.ts'
 import type { Adjusted, Adjustment } from './adjust.ts'
 import type { LedgerEntry } from './ledger.ts'
 import type { Level } from './levels.ts'
 import {
   AdjustStock,
-  ledgerEntryView,
+  ledgerEntryJson,
   LedgerPage,
   LevelItems,
   LevelPage,
   LevelSchema,
-  levelView,
+  levelJson,
   SetStock,
   SetStockItems,
   SkuParams,
@@ -62,7 +62,7 @@ function readOne(stock: StockRoutesDeps): Route {
       const level = await stock.readLevel(params.sku)
       if (level === undefined) return refuseWith({ code: 'sku_not_found', sku: params.sku })
       const etag = etagOf(level)
-      return matchesNone(ctx, etag) ? answer(304, null, { ETag: etag }) : answer(200, levelView(level), { ETag: etag })
+      return matchesNone(ctx, etag) ? answer(304, null, { ETag: etag }) : answer(200, levelJson(level), { ETag: etag })
     },
   })
 }
@@ -82,7 +82,7 @@ function list(stock: StockRoutesDeps): Route {
     async handle({ query }) {
       if (query.sku !== undefined) {
         const levels = await stock.readLevels([...new Set(query.sku)])
-        return answer(200, { data: levels.map(levelView), next_cursor: null })
+        return answer(200, listJson(levels.map(levelJson), null))
       }
       const after = decodeCursor(query.cursor, isText)
       if (!after.ok) return refuseWith(after.refusal)
@@ -92,10 +92,7 @@ function list(stock: StockRoutesDeps): Route {
         available: query.available ?? false,
         ...(after.value === undefined ? {} : { after: after.value }),
       })
-      return answer(
-        200,
-        page(levels.map(levelView), limit, (level) => level.sku),
-      )
+      return answer(200, pageJson(levels, { limit, toJson: levelJson, cursorOf: (level) => level.sku }))
     },
   })
 }
@@ -130,7 +127,7 @@ function setOne(stock: StockRoutesDeps): Route {
       const result = await stock.setStock([{ sku: params.sku, stock: body.stock }], options)
       if (!result.ok) return refuseWith(result.refusal)
       const level = result.value.levels[0]!
-      return answer(result.value.created.length > 0 ? 201 : 200, levelView(level), { ETag: etagOf(level) })
+      return answer(result.value.created.length > 0 ? 201 : 200, levelJson(level), { ETag: etagOf(level) })
     },
   })
 }
@@ -153,7 +150,7 @@ function setMany(stock: StockRoutesDeps): Route {
       const no_if_match = refuseIfMatch(ctx)
       if (!no_if_match.ok) return refuseWith(no_if_match.refusal)
       const result = await stock.setStock(body.items)
-      return result.ok ? answer(200, { items: result.value.levels.map(levelView) }) : refuseWith(result.refusal)
+      return result.ok ? answer(200, itemsJson(result.value.levels)) : refuseWith(result.refusal)
     },
   })
 }
@@ -198,7 +195,7 @@ function adjust(stock: StockRoutesDeps): Route {
       })
       if (!result.ok) return refuseWith(result.refusal)
       const { levels, replayed } = result.value
-      return answer(201, { items: levels.map(levelView) }, replayed ? { 'Idempotent-Replayed': 'true' } : undefined)
+      return answer(201, itemsJson(levels), replayed ? { 'Idempotent-Replayed': 'true' } : undefined)
     },
   })
 }
@@ -225,12 +222,13 @@ function ledger(stock: StockRoutesDeps): Route {
         ...(before.value === undefined ? {} : { before_seq: before.value }),
       })
       if (entries === undefined) return refuseWith({ code: 'sku_not_found', sku: params.sku })
-      return answer(
-        200,
-        page(entries.map(ledgerEntryView), limit, (entry) => entry.seq),
-      )
+      return answer(200, pageJson(entries, { limit, toJson: ledgerEntryJson, cursorOf: (entry) => entry.seq }))
     },
   })
+}
+
+function itemsJson(levels: readonly Level[]): string {
+  return `{"items":[${levels.map(levelJson).join(',')}]}`
 }
 
 function isText(value: unknown): value is string {

@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { isoTime } from '../iso_time.ts'
 import type { Level } from './levels.ts'
 import type { LedgerEntry } from './ledger.ts'
 
@@ -121,21 +122,16 @@ export const StockQuery = Type.Object(
   { additionalProperties: false },
 )
 
-/** A level on the wire, in the contract's order. */
-export function levelView(level: Level) {
-  return {
-    sku: level.sku,
-    stock: level.stock,
-    temp_reserved_stock: level.temp_reserved_stock,
-    available: level.available,
-    seq: level.seq,
-    updated_at: level.updated_at,
-  }
+/** A level as JSON, in the contract's order. Put together by hand: every reader of a product page asks for one. */
+export function levelJson(level: Level): string {
+  return `{"sku":${JSON.stringify(level.sku)},"stock":${level.stock},"temp_reserved_stock":${
+    level.temp_reserved_stock
+  },"available":${level.available},"seq":${level.seq},"updated_at":"${isoTime(level.updated_at)}"}`
 }
 
-/** A ledger entry on the wire, in the contract's order. */
-export function ledgerEntryView(entry: LedgerEntry) {
-  return {
+/** A ledger entry as JSON, in the contract's order. */
+export function ledgerEntryJson(entry: LedgerEntry): string {
+  return JSON.stringify({
     seq: entry.seq,
     kind: entry.kind,
     stock_delta: entry.stock_delta,
@@ -145,5 +141,5 @@ export function ledgerEntryView(entry: LedgerEntry) {
     reference: entry.reference,
     reason: entry.reason,
     created_at: entry.created_at,
-  }
+  })
 }

@@ -280,7 +280,7 @@ describe('running it', () => {
     const { body } = await call(app, 'GET', '/metrics')
     expect(body.text).toContain('stock_http_requests_total{method="GET",route="/v1/stock/{sku}",status="200"} 2')
     expect(body.text).toContain('stock_http_requests_total{method="POST",route="/v1/reservations",status="500"} 1')
-    expect(body.text).toContain('stock_http_requests_total{method="GET",route="unmatched",status="404"} 1')
+    expect(body.text).toContain('stock_http_requests_total{method="any",route="unmatched",status="404"} 1')
   })
 
   test('one line is logged per request, without query, headers or body', async () => {

@@ -1,5 +1,6 @@
-import type { Middleware } from 'koa'
+import type { Context, Middleware } from 'koa'
 import type { Logger } from 'pino'
+import { hasLeft } from '../disconnect.ts'
 
 /** What nginx calls a client that closed the connection before its answer. */
 const CLIENT_LEFT = 499
@@ -10,22 +11,20 @@ const CLIENT_LEFT = 499
  */
 export function accessLog(log: Logger): Middleware {
   if (!log.isLevelEnabled('info')) return (_, next) => next()
-  return (ctx, next) => {
+  return async (ctx: Context, next) => {
     const started = performance.now()
-    ctx.res.once('close', () => {
-      log.info(
-        {
-          request_id: ctx.state.request_id as string,
-          method: ctx.method,
-          path: ctx.path,
-          status: ctx.res.writableFinished ? ctx.res.statusCode : CLIENT_LEFT,
-          code: ctx.state.code as string | undefined,
-          client: ctx.state.client as string | undefined,
-          duration_ms: Math.round((performance.now() - started) * 100) / 100,
-        },
-        'request',
-      )
-    })
-    return next()
+    await next()
+    log.info(
+      {
+        request_id: ctx.state.request_id as string,
+        method: ctx.req.method,
+        path: ctx.path,
+        status: hasLeft(ctx) ? CLIENT_LEFT : ctx.res.statusCode,
+        code: ctx.state.code as string | undefined,
+        client: ctx.state.client as string | undefined,
+        duration_ms: Math.round((performance.now() - started) * 100) / 100,
+      },
+      'request',
+    )
   }
 }

@@ -1,15 +1,16 @@
 import type { Middleware } from 'koa'
-import type { Metrics } from '../../metrics.ts'
+import type { Metrics, RequestMeter } from '../../metrics.ts'
 
-/** Counts and times requests by route. Errors are handled inside it, so that what it sees is what the client gets. */
-export function measure(metrics: Pick<Metrics, 'request'>): Middleware {
+/**
+ * Counts and times requests, each with the meter that its route has put into `ctx.state.meter`. Errors are handled inside
+ * it, so that what it sees is what the client gets.
+ */
+export function measure(metrics: Pick<Metrics, 'meter'>): Middleware {
+  const unmatched = metrics.meter('any', 'unmatched')
   return async (ctx, next) => {
     const started = performance.now()
     await next()
-    const route = (ctx.state.route as string | undefined) ?? 'unmatched'
-    metrics.request(METHODS.has(ctx.method) ? ctx.method : 'other', route, ctx.status, performance.now() - started)
+    const meter = (ctx.state.meter as RequestMeter | undefined) ?? unmatched
+    meter(ctx.res.statusCode, performance.now() - started)
   }
 }
-
-/** A label per method that anybody makes up would let a client fill the memory. */
-const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'PUT', 'POST', 'PATCH', 'DELETE', 'OPTIONS'])

@@ -1,5 +1,5 @@
 import type { Context, Middleware } from 'koa'
-import getRawBody from 'raw-body'
+import type { IncomingMessage } from 'node:http'
 import type { Refusal } from '../../errors.ts'
 import { findUnstorable, parseJson } from '../json.ts'
 import { refuse } from '../problem.ts'
@@ -22,18 +22,29 @@ export function readBody(options: { optional: boolean; limit_bytes: number }): M
     if (length === 0) return optional ? next() : refuse(ctx, EMPTY)
     if (!isJson(ctx)) return refuse(ctx, { code: 'unsupported_media_type' })
     if (length !== undefined && length > limit_bytes) return refuse(ctx, too_large)
-    let bytes: Buffer
-    try {
-      bytes = await getRawBody(ctx.req, { length: length ?? null, limit: limit_bytes })
-    } catch (error) {
-      if ((error as { type?: string }).type === 'entity.too.large') return refuse(ctx, too_large)
-      // The client broke off; nobody reads this answer.
-      return refuse(ctx, { code: 'malformed_json', detail: 'the body broke off' })
-    }
+    const bytes = await receive(ctx.req, limit_bytes)
+    if (bytes === 'too large') return refuse(ctx, too_large)
+    // The client has left, so nobody reads this.
+    if (bytes === 'broken off') return refuse(ctx, { code: 'malformed_json', detail: 'the body broke off' })
     if (bytes.length === 0) return optional ? next() : refuse(ctx, EMPTY)
     const refusal = take(ctx, bytes)
     return refusal === undefined ? next() : refuse(ctx, refusal)
   }
+}
+
+/** The whole body. What comes after the limit is thrown away by Node, which reads on to keep the connection usable. */
+function receive(request: IncomingMessage, limit_bytes: number): Promise<Buffer | 'too large' | 'broken off'> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    request.on('data', (chunk: Buffer) => {
+      size += chunk.length
+      if (size > limit_bytes) resolve('too large')
+      else chunks.push(chunk)
+    })
+    request.once('end', () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)))
+    request.once('error', () => resolve('broken off'))
+  })
 }
 
 const EMPTY: Refusal = { code: 'malformed_json', detail: 'the body is empty' }

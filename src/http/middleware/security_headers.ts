@@ -17,11 +17,16 @@ export function securityHeaders(options: Options): Middleware {
   }
 }
 
-/** For JSON: nothing in it may be run, framed or guessed at. Strict-Transport-Security is left to whoever speaks TLS. */
+/**
+ * For JSON: nothing in it may be run, framed or guessed at. What speaks to pages only is left out, and
+ * Strict-Transport-Security is left to whoever speaks TLS.
+ */
 export const API_HEADERS: Options = {
   contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
   strictTransportSecurity: false,
   originAgentCluster: false,
+  referrerPolicy: false,
+  xFrameOptions: false,
   xDnsPrefetchControl: false,
   xDownloadOptions: false,
   xPermittedCrossDomainPolicies: false,
@@ -32,6 +37,7 @@ export const API_HEADERS: Options = {
 /** For the documentation pages, which run Swagger UI from this origin; its stylesheet carries pictures as data URLs. */
 export const DOCS_HEADERS: Options = {
   ...API_HEADERS,
+  referrerPolicy: true,
   contentSecurityPolicy: {
     useDefaults: false,
     directives: {
