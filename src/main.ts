@@ -15,6 +15,11 @@ import { ensureBootstrapKey } from './keys/keys.ts'
 const DRAIN_MS = 7000
 const STOP_MS = 9500
 
+const WHY_NO_BOOTSTRAP = {
+  revoked: 'the key "bootstrap" was revoked, which is final; unset the variable and use another key',
+  taken: 'this secret belongs to another key; set the variable to a secret of its own',
+}
+
 /** Why the service did not start, in words for whoever started it. */
 class StartError extends Error {}
 
@@ -51,7 +56,12 @@ async function prepare(config: Config, database: OpenDatabase, log: Logger): Pro
     )
     return
   }
-  if (config.bootstrap_api_key !== undefined) await ensureBootstrapKey(db, config.bootstrap_api_key)
+  if (config.bootstrap_api_key !== undefined) {
+    const bootstrap = await ensureBootstrapKey(db, config.bootstrap_api_key)
+    if (bootstrap === 'revoked' || bootstrap === 'taken') {
+      log.warn(`BOOTSTRAP_API_KEY has no effect: ${WHY_NO_BOOTSTRAP[bootstrap]}`)
+    }
+  }
   if (!isLoopback(config.host) && !(await hasEverHadKeys(db))) {
     throw new StartError(
       `HOST=${config.host} would let everybody in: no API key was ever created.\n` +
