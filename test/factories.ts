@@ -73,9 +73,19 @@ export function openCore(database: TestDatabase, options: CoreOptions = {}): Cor
 }
 
 const running = new Set<Core>()
+const begun = new Set<Knex.Transaction>()
 
-/** Stops all that {@link openCore} has opened in this file and that was not stopped. */
+/** Another session's transaction, which the test ends. */
+export async function begin(db: Knex): Promise<Knex.Transaction> {
+  const tx = await db.transaction()
+  begun.add(tx)
+  return tx
+}
+
+/** Ends all that {@link openCore} and {@link begin} have opened in this file and that a failed test left open. */
 export async function stopCores(): Promise<void> {
+  for (const tx of begun) if (!tx.isCompleted()) await tx.rollback()
+  begun.clear()
   await Promise.all(Array.from(running, (core) => core.stop()))
 }
 

@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import { isLockTimeout } from '../database/sqlstate.ts'
 import { reading } from '../database/transaction.ts'
 import { positionEvents } from './position.ts'
 import { selectPositioned } from './queries.ts'
@@ -14,7 +15,8 @@ export type ServiceEvent = {
 
 /**
  * Events after a position, oldest first. A reader that keeps `next_after` misses none: positions are given to
- * committed rows only, here before reading, so whatever was acknowledged before the call can be read by it.
+ * committed rows only, here before reading, so whatever was acknowledged before the call can be read by it, or by one soon
+ * after it while another reader's numbering takes long.
  *
  * @param page `after` ≥ 0, 0 for the beginning; `limit` 1–200
  */
@@ -23,7 +25,10 @@ export async function readEvents(
   page: { after: number; limit: number },
 ): Promise<{ events: ServiceEvent[]; next_after: number }> {
   const { after, limit } = page
-  await positionEvents(db, true)
+  await positionEvents(db, true).catch((error: unknown) => {
+    // Somebody else is giving positions, and takes long. What has its position can be read; the rest comes with the next call.
+    if (!isLockTimeout(error)) throw error
+  })
   const found = await reading(() => selectPositioned(db, after, limit))
   const events = found
     .flatMap((row) =>

@@ -1,6 +1,7 @@
 import { rows } from '../../src/database/transaction.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {
+  begin,
   counters,
   cure,
   findBroken,
@@ -118,7 +119,7 @@ describe('while another session keeps a counter locked', () => {
     const bounded = openCore(database, { lock_timeout_ms: 50, limits: { wait_ms_max: 200 } })
     const [stuck, other] = [await stocked(database.db, 50), await stocked(database.db, 50)]
     const held = await hold(bounded.reservations, stuck)
-    const tx = await database.db.transaction()
+    const tx = await begin(database.db)
     await tx.raw('SELECT 1 FROM stock WHERE sku = ? FOR UPDATE', [stuck])
     const waiting = [
       bounded.reservations.reserve(wants(stuck)),
@@ -144,7 +145,7 @@ describe('while another session keeps a counter locked', () => {
 
   test('its buyers who still wait when it is free are served in order', async () => {
     const sku = await stocked(database.db, 3)
-    const tx = await database.db.transaction()
+    const tx = await begin(database.db)
     await tx.raw('SELECT 1 FROM stock WHERE sku = ? FOR UPDATE', [sku])
     const waiting = codes(Array.from({ length: 5 }, () => core.reservations.reserve(wants(sku))))
     await until(() => core.reservations.queue().lanes.length > 0)
@@ -157,7 +158,7 @@ test('a reservation that another session keeps locked holds up nobody but those 
   const { reservations } = core
   const sku = await stocked(database.db, 50)
   const [stuck, other] = [await hold(reservations, sku), await hold(reservations, sku)]
-  const tx = await database.db.transaction()
+  const tx = await begin(database.db)
   await tx.raw('SELECT 1 FROM reservations WHERE id = ? FOR UPDATE', [stuck.id])
   const waiting = reservations.confirm({ id: stuck.id })
   const others = codes([reservations.confirm({ id: other.id }), reservations.reserve(wants(sku))])
@@ -172,7 +173,7 @@ test.each(['batched', 'conditional'] as const)(
   async (strategy) => {
     const bounded = openCore(database, { strategy, lock_timeout_ms: 20, limits: { wait_ms_max: 100 } })
     const sku = await stocked(database.db, 50)
-    const tx = await database.db.transaction()
+    const tx = await begin(database.db)
     await tx.raw('SELECT 1 FROM stock WHERE sku = ? FOR UPDATE', [sku])
     expect(refusal(await bounded.reservations.reserve(wants(sku))).code).toBe('overloaded')
     await tx.rollback()
@@ -235,7 +236,7 @@ test('a confirm that waits for a lock with others of its batch is answered with 
   const patient = openCore(database, { lock_timeout_ms: 5000 })
   const sku = await stocked(database.db, 5)
   const held = await hold(patient.reservations, sku)
-  const tx = await database.db.transaction()
+  const tx = await begin(database.db)
   must(await core.reservations.reserveIn(tx, wants(sku)))
   const answers = codes([patient.reservations.confirm({ id: held.id }), patient.reservations.reserve(wants(sku))])
   await untilWaiting(database.db)

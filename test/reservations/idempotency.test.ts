@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {
+  begin,
   counters,
   doorOf,
   DOORS,
@@ -128,7 +129,7 @@ describe.each(DOORS)('through %s', (name) => {
 
   test('a twin whose other is in flight in another transaction waits for it and gets the same reservation', async () => {
     const sku = await stocked(database.db, 5)
-    const tx = await database.db.transaction()
+    const tx = await begin(database.db)
     const first = must(await core.batched.reservations.reserveIn(tx, wants(sku, keyed(key))))
     const twin = door.reserve(wants(sku, keyed(key)))
     await untilWaiting(database.db)
@@ -139,7 +140,7 @@ describe.each(DOORS)('through %s', (name) => {
 
   test('a twin whose other gives up reserves in its place', async () => {
     const sku = await stocked(database.db, 5)
-    const tx = await database.db.transaction()
+    const tx = await begin(database.db)
     must(await core.batched.reservations.reserveIn(tx, wants(sku, keyed(key))))
     const twin = door.reserve(wants(sku, keyed(key)))
     await untilWaiting(database.db)
@@ -156,7 +157,7 @@ describe.each(['batched', 'conditional'] as const)(
       const { reservations } = core[strategy]
       const sku = await stocked(database.db, 5)
       const request = wants(sku, keyed(`in use ${strategy}`))
-      const tx = await database.db.transaction()
+      const tx = await begin(database.db)
       must(await reservations.reserveIn(tx, request))
       expect(refusal(await reservations.reserve(request))).toEqual({ code: 'idempotency_key_in_use' })
       await tx.rollback()
@@ -169,7 +170,7 @@ test('beside a twin of one in flight, the others of its batch are served: with k
   const { reservations } = core.batched
   // The one in flight holds its key only; its counter is not locked yet.
   const [sku, other] = [await stocked(database.db, 50), await stocked(database.db, 50)]
-  const tx = await database.db.transaction()
+  const tx = await begin(database.db)
   await claimKey(tx, 'stuck beside others')
   const answers = await Promise.all([
     reservations.reserve(wants(sku)),
@@ -191,9 +192,9 @@ test('beside a twin of one in flight, the others of its batch are served: with k
 test('a free key that waits beside a stuck one and then meets a locked counter is not told that its key is in use', async () => {
   const { reservations } = core.batched
   const [sku, locked] = [await stocked(database.db, 50), await stocked(database.db, 50)]
-  const keys_held = await database.db.transaction()
+  const keys_held = await begin(database.db)
   await claimKey(keys_held, 'stuck beside a locked counter')
-  const counter_held = await database.db.transaction()
+  const counter_held = await begin(database.db)
   await counter_held.raw('SELECT 1 FROM stock WHERE sku = ? FOR UPDATE', [locked])
   const answers = await Promise.all([
     reservations.reserve(wants(sku, keyed('stuck beside a locked counter'))),

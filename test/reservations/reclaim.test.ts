@@ -1,6 +1,7 @@
 import { rows } from '../../src/database/transaction.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {
+  begin,
   counters,
   cure,
   doorOf,
@@ -139,7 +140,7 @@ describe.each(DOORS)('through %s', (name) => {
     const sku = await stocked(database.db, 1)
     const late = await hold(door, sku)
     await makeOverdue(database.db, late.id)
-    const tx = await database.db.transaction()
+    const tx = await begin(database.db)
     await tx.raw('SELECT 1 FROM reservations WHERE id = ? FOR UPDATE', [late.id])
     const buyer = door.reserve(wants(sku))
     await untilWaiting(database.db)
@@ -151,7 +152,7 @@ describe.each(DOORS)('through %s', (name) => {
     const sku = await stocked(database.db, 2)
     const [stuck, late] = [await hold(door, sku), await hold(door, sku)]
     await makeOverdue(database.db, [stuck.id, late.id])
-    const tx = await database.db.transaction()
+    const tx = await begin(database.db)
     await tx.raw('SELECT 1 FROM reservations WHERE id = ? FOR UPDATE', [stuck.id])
     expect((await door.reserve(wants(sku))).ok).toBe(true)
     expect(refusal(await door.reserve(wants(sku))).code).toBe('insufficient_stock')
@@ -195,7 +196,7 @@ describe.each(['batched', 'conditional'] as const)('strategy %s', (strategy) => 
     const patient = openCore(database, { strategy, lock_timeout_ms: 5000 })
     const sku = await stocked(database.db, 2)
     const late = await hold(core.batched.reservations, sku)
-    const tx = await database.db.transaction()
+    const tx = await begin(database.db)
     must(await core.batched.reservations.reserveIn(tx, wants(sku)))
     const buyer = patient.reservations.reserve(wants(sku))
     await untilWaiting(database.db)

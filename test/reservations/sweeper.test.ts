@@ -1,6 +1,7 @@
 import { rows } from '../../src/database/transaction.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {
+  begin,
   clear,
   counters,
   cure,
@@ -121,7 +122,7 @@ test('one that somebody else has locked is skipped, not waited for, and given ba
   const sku = await stocked(database.db)
   const [locked, free] = await holds(sku, 2)
   await makeOverdue(database.db, [locked!, free!])
-  const tx = await database.db.transaction()
+  const tx = await begin(database.db)
   await tx.raw('SELECT 1 FROM reservations WHERE id = ? FOR UPDATE', [locked!])
   const before = await snapshot(database.db, [locked!], [])
   expect(await core.sweeper.run()).toMatchObject({ expired: 1, blocked_skus: [], set_aside: 0 })
@@ -239,7 +240,7 @@ test('a SKU whose counter is locked is left out and named, the others are swept,
   const others = await holds(free, 3)
   await makeOverdue(database.db, [waiting.id, ...others])
   const before = await snapshot(database.db, [waiting.id], [stuck])
-  const tx = await database.db.transaction()
+  const tx = await begin(database.db)
   await tx.raw('SELECT 1 FROM stock WHERE sku = ? FOR UPDATE', [stuck])
   expect(await core.sweeper.run()).toMatchObject({ expired: 3, set_aside: 0, blocked_skus: [stuck] })
   await tx.rollback()

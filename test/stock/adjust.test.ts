@@ -3,6 +3,7 @@ import { adjustStock, type Adjustment } from '../../src/stock/adjust.ts'
 import { readLedger } from '../../src/stock/ledger.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {
+  begin,
   counters,
   findBroken,
   hold,
@@ -143,7 +144,7 @@ describe('with an idempotency key', () => {
 
   test('a twin waits for the one in flight and answers as it did', async () => {
     const sku = await stocked(database.db, 0)
-    const tx = await database.db.transaction()
+    const tx = await begin(database.db)
     must(await adjustStock(tx, { client: '', items: [{ sku, delta: 1 }], ...keyed('in flight') }))
     const twin = adjust([{ sku, delta: 1 }], keyed('in flight'))
     await untilWaiting(database.db)
@@ -153,7 +154,7 @@ describe('with an idempotency key', () => {
 
   test('a twin whose other is in flight beyond the lock timeout is refused as in use', async () => {
     const sku = await stocked(database.db, 0)
-    const tx = await database.db.transaction()
+    const tx = await begin(database.db)
     must(await adjustStock(tx, { client: '', items: [{ sku, delta: 1 }], ...keyed('stuck') }))
     const twin = await adjustStock(core.pool, { client: '', items: [{ sku, delta: 1 }], ...keyed('stuck') })
     expect(refusal(twin)).toEqual({ code: 'idempotency_key_in_use' })

@@ -2,7 +2,7 @@ import { rows, transaction, type Executor } from '../../src/database/transaction
 import { violatedConstraint } from '../../src/database/sqlstate.ts'
 import { moveCounters, writeRecorded, type Change, type Moved } from '../../src/stock/counters.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
-import { counters, findBroken, ledger, openCore, must, stocked, untilWaiting, wants } from '../factories.ts'
+import { begin, counters, findBroken, ledger, openCore, must, stocked, untilWaiting, wants } from '../factories.ts'
 
 let database: TestDatabase
 
@@ -10,7 +10,10 @@ beforeAll(async () => {
   database = await createTestDatabase()
 })
 
-afterAll(() => database.drop())
+afterAll(async () => {
+  await stopCores()
+  await database.drop()
+})
 
 function change(sku: string, stock_delta: number, reserved_delta: number): Change {
   return { sku, kind: 'adjust', stock_delta, reserved_delta }
@@ -88,7 +91,7 @@ test('giving back more than is held breaks the CHECK by its name, and nothing is
 describe('after waiting for a transaction that changed the counters', () => {
   test('the values that come back are the newest ones', async () => {
     const sku = await stocked(database.db, 10)
-    const first = await database.db.transaction()
+    const first = await begin(database.db)
     await move(first, [change(sku, 0, 4)])
     const second = transaction(database.db, (tx) => move(tx, [change(sku, 0, 5)]))
     await untilWaiting(database.db)
@@ -98,7 +101,7 @@ describe('after waiting for a transaction that changed the counters', () => {
 
   test('what no longer fits is refused with the newest values, of all SKUs', async () => {
     const [one, two] = [await stocked(database.db, 10), await stocked(database.db, 10)]
-    const first = await database.db.transaction()
+    const first = await begin(database.db)
     await move(first, [change(one, 0, 8), change(two, 0, 1)])
     const second = transaction(database.db, (tx) => move(tx, [change(one, 0, 5), change(two, 0, 5)]))
     await untilWaiting(database.db)
@@ -115,7 +118,7 @@ describe('after waiting for a transaction that changed the counters', () => {
 
   test('what did not fit before and fits now is moved by the next call, under the same locks', async () => {
     const sku = await stocked(database.db, 2)
-    const first = await database.db.transaction()
+    const first = await begin(database.db)
     await move(first, [change(sku, 5, 0)])
     const second = transaction(database.db, async (tx) => [
       await move(tx, [change(sku, 0, 7)]),
@@ -130,7 +133,7 @@ describe('after waiting for a transaction that changed the counters', () => {
 
   test('of two SKUs, one that fitted all the time and one that fits only now, neither moves without the other', async () => {
     const [short, enough] = [await stocked(database.db, 2), await stocked(database.db, 10)]
-    const first = await database.db.transaction()
+    const first = await begin(database.db)
     await move(first, [change(short, 5, 0)])
     const both = [change(short, 0, 7), change(enough, 0, 1)]
     const second = transaction(database.db, async (tx) => [await move(tx, both), await move(tx, both)])
@@ -213,7 +216,7 @@ async function updatedAt(sku: string): Promise<string | undefined> {
 
 test('a counter that is being moved lets rows be written that only name it', async () => {
   const sku = await stocked(database.db, 10)
-  const tx = await database.db.transaction()
+  const tx = await begin(database.db)
   await move(tx, [change(sku, 0, 1)])
   // FOR KEY SHARE is what a foreign key's insert takes.
   const named = await rows(database.db, 'SELECT 1 FROM stock WHERE sku = ? FOR KEY SHARE NOWAIT', [sku])

@@ -3,6 +3,7 @@ import { readLevels } from '../../src/stock/levels.ts'
 import { setStock } from '../../src/stock/set.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {
+  begin,
   counters,
   findBroken,
   hold,
@@ -145,7 +146,7 @@ describe('compare-and-set', () => {
 
 test('a count that waits for a hold in flight sees the hold: nothing is set below it', async () => {
   const sku = await stocked(database.db, 5)
-  const tx = await database.db.transaction()
+  const tx = await begin(database.db)
   must(await core.reservations.reserveIn(tx, { client: '', lines: [{ sku, quantity: 3 }] }))
   const waiting = setStock(database.db, [{ sku, stock: 2 }])
   await untilWaiting(database.db)
