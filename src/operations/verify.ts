@@ -2,6 +2,7 @@ import type { Knex } from 'knex'
 import { isUnavailable } from '../database/sqlstate.ts'
 import { DatabaseUnavailable } from '../errors.ts'
 import {
+  allowWorkMemory,
   selectCountersOutOfBounds,
   selectLedgersOff,
   selectLinesOff,
@@ -16,8 +17,6 @@ import {
 
 /** Findings named per kind of fault; the rest are only counted. */
 const FINDINGS_MAX = 100
-/** Ten million reservations are joined with their ledger rows on disk; more memory means fewer passes. */
-const WORK_MEM = '256MB'
 
 /** One SKU or reservation that breaks a promise, and what to do about it. */
 export type Finding = { sku: string | null; reservation_id: string | null; detail: string; next_step: string }
@@ -43,7 +42,7 @@ export async function verify(db: Knex): Promise<VerifyReport> {
   try {
     return await db.transaction(
       async (tx) => {
-        await tx.raw(`SET LOCAL work_mem = '${WORK_MEM}'`)
+        await allowWorkMemory(tx)
         const totals = await selectTotals(tx)
         const counters = await selectCountersOutOfBounds(tx, FINDINGS_MAX)
         const held = await selectReservedNotHeld(tx, FINDINGS_MAX)

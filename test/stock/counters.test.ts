@@ -2,7 +2,18 @@ import { rows, transaction, type Executor } from '../../src/database/transaction
 import { violatedConstraint } from '../../src/database/sqlstate.ts'
 import { moveCounters, writeRecorded, type Change, type Moved } from '../../src/stock/counters.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
-import { begin, counters, findBroken, ledger, openCore, must, stocked, untilWaiting, wants } from '../factories.ts'
+import {
+  begin,
+  counters,
+  findBroken,
+  ledger,
+  openCore,
+  must,
+  stocked,
+  stopCores,
+  untilWaiting,
+  wants,
+} from '../factories.ts'
 
 let database: TestDatabase
 
