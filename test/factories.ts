@@ -301,6 +301,15 @@ export function gate(): { opened: Promise<void>; open: () => void } {
   return { opened, open }
 }
 
+/** How many deadlocks the server has broken up in this database: sessions report them at the latest when they end. */
+export async function countDeadlocks(db: Executor): Promise<number | undefined> {
+  const [row] = await rows<{ deadlocks: number }>(
+    db,
+    'SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()',
+  )
+  return row?.deadlocks
+}
+
 /** Resolves when so many sessions of this database wait for a lock. */
 export async function untilWaiting(db: Executor, sessions = 1): Promise<void> {
   await until(async () => {

@@ -223,6 +223,7 @@ function list({ reservations }: ReservationRoutesDeps): Route {
       },
       { additionalProperties: false },
     ),
+    check: ({ query }) => findBadTime(query.expires_before),
     responses: { 200: { description: 'Reservations, newest first.', schema: ReservationPage } },
     async handle({ query, client }) {
       const { idempotency_key, expires_before, limit = LIMIT_DEFAULT, ...rest } = query
@@ -237,6 +238,12 @@ function list({ reservations }: ReservationRoutesDeps): Route {
       return answer(200, listJson(found.map(reservationJson), next_cursor))
     },
   })
+}
+
+/** RFC 3339 has leap seconds; JavaScript has not, nor has it all the years that text can name. */
+function findBadTime(time: string | undefined): Fault[] {
+  if (time === undefined || !Number.isNaN(new Date(time).getTime())) return NO_FAULTS
+  return [{ path: 'query/expires_before', message: 'must be a time without a leap second' }]
 }
 
 function reserveBatch({ reservations, ttl_max_seconds }: ReservationRoutesDeps): Route {

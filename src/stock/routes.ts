@@ -2,6 +2,7 @@ import { Type } from 'typebox'
 import type { Fault, Result } from '../errors.ts'
 import { matchesNone, readIfMatch, refuseIfMatch } from '../http/etag.ts'
 import { idempotencyOf } from '../http/idempotency.ts'
+import { findBadText } from '../http/json.ts'
 import { decodeCursor, LIMIT_DEFAULT, listJson, pageJson, PageQuery } from '../http/pagination.ts'
 import { answer, refuseWith, route, type Route } from '../http/route.ts'
 import type { Adjusted, Adjustment } from './adjust.ts'
@@ -232,7 +233,7 @@ function itemsJson(levels: readonly Level[]): string {
 }
 
 function isText(value: unknown): value is string {
-  return typeof value === 'string'
+  return typeof value === 'string' && findBadText(value, '') === undefined
 }
 
 function isSeq(value: unknown): value is number {

@@ -26,6 +26,10 @@ function bad(it: string, path: string, body: unknown, at: string, more: Partial<
   return { it, path, body, at, status: 400, code: 'invalid_request', ...more }
 }
 
+function cursorOf(value: unknown): string {
+  return Buffer.from(JSON.stringify(value)).toString('base64url')
+}
+
 const put = { method: 'PUT' }
 const get = { method: 'GET', body: undefined }
 
@@ -173,6 +177,9 @@ const cases: Case[] = [
   bad('a cursor of somebody else', '/v1/stock?cursor=abc', undefined, 'query/cursor', get),
   bad('an unknown status', `${RESERVATIONS}?status=open`, undefined, 'query/status', get),
   bad('a time that is none', `${RESERVATIONS}?expires_before=yesterday`, undefined, 'query/expires_before', get),
+  bad('a leap second', `${RESERVATIONS}?expires_before=2016-12-31T23:59:60Z`, undefined, 'query/expires_before', get),
+  bad('a cursor with U+0000', `/v1/stock?cursor=${cursorOf('a\0')}`, undefined, 'query/cursor', get),
+  bad('a cursor of another list', `/v1/stock/A/ledger?cursor=${cursorOf('a')}`, undefined, 'query/cursor', get),
   bad('a position below zero', '/v1/events?after=-1', undefined, 'query/after', get),
   bad('a query that is not UTF-8', '/v1/events?after=%ff', undefined, 'query', get),
   { it: 'half a body', path: RESERVATIONS, body: '{"lines":[', status: 400, code: 'malformed_json' },

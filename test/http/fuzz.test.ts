@@ -20,7 +20,7 @@ afterAll(async () => {
 
 type Sent = { method: string; path: string; headers: Record<string, string>; body: string | Buffer | undefined }
 
-const RUNS = 1500
+const RUNS = 1000
 const CODES = new Set(documentedProblems().map(({ code }) => code))
 
 /** Text that is likely to be trouble: surrogates, control characters, other planes, long. */

@@ -39,7 +39,8 @@ export async function serveService(stock: Record<string, number> = {}): Promise<
   }
 }
 
-async function listen(server: Server): Promise<Serving> {
+/** Starts listening on a port of its own. */
+export async function listen(server: Server): Promise<Serving> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   return {

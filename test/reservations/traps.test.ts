@@ -2,6 +2,7 @@ import { rows } from '../../src/database/transaction.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {
   begin,
+  countDeadlocks,
   counters,
   doorOf,
   DOORS,
@@ -120,21 +121,16 @@ test('a confirm that waits and is still in time is taken', async () => {
 
 test('orders of many SKUs in crossed order from two processes, with sweeps: not one deadlock, and every unit accounted for', async () => {
   const skus = await Promise.all(Array.from({ length: 6 }, () => stocked(database.db, 10_000)))
-  const deadlocks = async () => {
-    const [row] = await rows<{ deadlocks: number }>(
-      database.db,
-      'SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()',
-    )
-    return row?.deadlocks
-  }
-  const before = await deadlocks()
+  const before = await countDeadlocks(database.db)
+  const one = openCore(database, { instance: 'one', lock_timeout_ms: 5000 })
+  const other = openCore(database, { instance: 'other', lock_timeout_ms: 5000, strategy: 'conditional' })
   for (let round = 0; round < 6; round++) {
     const orders = Array.from({ length: 60 }, (_, i) => {
       const own = skus.map((sku, j) => ({ sku, quantity: 1 + ((i + j) % 3) }))
       return i % 2 === 0 ? own : own.toReversed()
     })
     const made = await Promise.all(
-      orders.map((lines, i) => (i % 3 === 0 ? core.conditional : core.batched).reservations.reserve(wants(lines))),
+      orders.map((lines, i) => (i % 3 === 0 ? other : one).reservations.reserve(wants(lines))),
     )
     const ids = made.map((answer) => must(answer).reservation.id)
     await makeOverdue(
@@ -143,14 +139,15 @@ test('orders of many SKUs in crossed order from two processes, with sweeps: not 
     )
     await Promise.all([
       ...ids.map((id, i) => {
-        const { reservations } = i % 2 === 0 ? core.conditional : core.batched
+        const { reservations } = i % 2 === 0 ? other : one
         return i % 4 === 0 || i % 4 === 1 ? reservations.release({ id }) : reservations.confirm({ id })
       }),
-      core.batched.sweeper.run(),
-      core.conditional.sweeper.run(),
+      one.sweeper.run(),
+      other.sweeper.run(),
     ])
   }
-  expect(await deadlocks()).toBe(before)
+  await Promise.all([one.stop(), other.stop()])
+  expect(await countDeadlocks(database.db)).toBe(before)
 })
 
 test('every connection of the core lets the server find out that its client is gone', async () => {

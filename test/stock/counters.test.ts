@@ -4,6 +4,7 @@ import { moveCounters, writeRecorded, type Change, type Moved } from '../../src/
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {
   begin,
+  countDeadlocks,
   counters,
   findBroken,
   ledger,
@@ -159,7 +160,7 @@ describe('after waiting for a transaction that changed the counters', () => {
 test('a SKU locked last is waited for while holding the others, so crossed moves queue up and never deadlock', async () => {
   const [one, two] = [await stocked(database.db, 0), await stocked(database.db, 0)]
   const pool = openCore(database, { connections: 8, lock_timeout_ms: 5000 })
-  const before = await deadlocks()
+  const before = await countDeadlocks(database.db)
   await Promise.all(
     Array.from({ length: 200 }, (_, i) => {
       const changes = [change(one, 1, 0), change(two, 1, 0)]
@@ -167,17 +168,9 @@ test('a SKU locked last is waited for while holding the others, so crossed moves
     }),
   )
   expect([await counters(database.db, one), await counters(database.db, two)]).toEqual(['200/0', '200/0'])
-  expect(await deadlocks()).toBe(before)
   await pool.stop()
+  expect(await countDeadlocks(database.db)).toBe(before)
 })
-
-async function deadlocks(): Promise<number | undefined> {
-  const [row] = await rows<{ deadlocks: number }>(
-    database.db,
-    'SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()',
-  )
-  return row?.deadlocks
-}
 
 describe('when a counter was last written in what is now the future, because a clock was set back', () => {
   test('its time still goes forward, by a microsecond for each move, and so does that of the ledger', async () => {

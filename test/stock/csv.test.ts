@@ -7,7 +7,7 @@ import { rows } from '../../src/database/transaction.ts'
 import { exportStock, importStock, type ImportProgress } from '../../src/stock/csv.ts'
 import { setStock } from '../../src/stock/set.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
-import { findBroken, hold, ledger, must, openCore, untilWaiting } from '../factories.ts'
+import { begin, findBroken, hold, ledger, must, openCore, untilWaiting } from '../factories.ts'
 
 let database: TestDatabase
 let dir: string
@@ -141,7 +141,7 @@ test('several thousand SKUs in any order are set in chunks', async () => {
 
 test('a SKU that is as it should be is not locked: a buyer in the middle of it holds the import up in nothing', async () => {
   must(await setStock(database.db, [{ sku: 'busy', stock: 5 }]))
-  const buyer = await database.db.transaction()
+  const buyer = await begin(database.db)
   await rows(buyer, `SELECT FROM stock WHERE sku = 'busy' FOR UPDATE`)
   expect(await load('sku,stock\nbusy,5\nother,1\n')).toMatchObject({ ok: true })
   await buyer.rollback()
@@ -149,7 +149,7 @@ test('a SKU that is as it should be is not locked: a buyer in the middle of it h
 
 test('a SKU that changes waits for a buyer in the middle of it', async () => {
   must(await setStock(database.db, [{ sku: 'busy', stock: 5 }]))
-  const buyer = await database.db.transaction()
+  const buyer = await begin(database.db)
   await rows(buyer, `SELECT FROM stock WHERE sku = 'busy' FOR UPDATE`)
   const importing = load('sku,stock\nbusy,6\n')
   await untilWaiting(database.db)

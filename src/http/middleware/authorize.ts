@@ -1,13 +1,9 @@
 import type { Context, Middleware } from 'koa'
-import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import type { Authenticated, Authenticator } from '../../keys/authenticate.ts'
+import { createGuesses } from '../guesses.ts'
 import { isLocal } from '../local.ts'
 import { refuse } from '../problem.ts'
 import type { Scope } from '../route.ts'
-
-/** Failed attempts of one address, after which it is told to wait. Successful requests are never counted. */
-const FAILURES_MAX = 30
-const FAILURES_WINDOW_SECONDS = 60
 
 export type Authorizer = (scope: Scope) => Middleware
 
@@ -16,42 +12,31 @@ export type Authorizer = (scope: Scope) => Middleware
  * machine alone.
  */
 export function createAuthorizer(authenticator: Authenticator): Authorizer {
-  const failures = new RateLimiterMemory({ points: FAILURES_MAX, duration: FAILURES_WINDOW_SECONDS })
+  const guesses = createGuesses()
 
   return (scope) => async (ctx, next) => {
-    const caller = await authenticator.authenticate(bearerOf(ctx))
-    if (!caller.ok) return refuseCaller(ctx, failures, caller.refusal)
-    if (caller.open && !isLocal(ctx.req)) {
-      return refuse(ctx, {
-        code: 'forbidden',
-        detail:
-          'the service has no API keys yet, so it serves this machine only; create one with "npm run cli -- keys create"',
-      })
+    const secret = bearerOf(ctx)
+    const address = ctx.req.socket.remoteAddress ?? ''
+    const wait_seconds = guesses.wait(address, secret)
+    if (wait_seconds > 0) return refuse(ctx, { code: 'rate_limited', retry_after_seconds: wait_seconds })
+    const caller = await authenticator.authenticate(secret)
+    if (!caller.ok) {
+      const retry_after_seconds = await guesses.failed(address)
+      return refuse(ctx, retry_after_seconds > 0 ? { code: 'rate_limited', retry_after_seconds } : caller.refusal)
     }
-    if (!maySee(caller, scope)) {
-      return refuse(ctx, { code: 'forbidden', detail: `use an API key with the scope "${scope}" or "admin"` })
-    }
+    if (secret !== undefined && !caller.open) guesses.succeeded(secret)
+    const forbidden = whyForbidden(ctx, caller, scope)
+    if (forbidden !== undefined) return refuse(ctx, { code: 'forbidden', detail: forbidden })
     ctx.state.client = caller.client
     return next()
   }
 }
 
-function maySee({ scopes }: Authenticated, scope: Scope): boolean {
-  return scopes.has(scope) || scopes.has('admin')
-}
-
-async function refuseCaller(
-  ctx: Context,
-  failures: RateLimiterMemory,
-  refusal: Parameters<typeof refuse>[1],
-): Promise<void> {
-  try {
-    await failures.consume(ctx.req.socket.remoteAddress ?? '')
-    refuse(ctx, refusal)
-  } catch (error) {
-    if (!(error instanceof RateLimiterRes)) throw error
-    refuse(ctx, { code: 'rate_limited', retry_after_seconds: Math.max(1, Math.ceil(error.msBeforeNext / 1000)) })
+function whyForbidden(ctx: Context, { open, scopes }: Authenticated, scope: Scope): string | undefined {
+  if (open && !isLocal(ctx.req)) {
+    return 'the service has no API keys yet, so it serves this machine only; create one with "npm run cli -- keys create"'
   }
+  return scopes.has(scope) || scopes.has('admin') ? undefined : `use an API key with the scope "${scope}" or "admin"`
 }
 
 const BEARER = /^Bearer +(\S+) *$/i

@@ -1,0 +1,49 @@
+import { pino, type Logger } from 'pino'
+import { createPool } from '../../src/database/pool.ts'
+import { createMetrics } from '../../src/metrics.ts'
+import { chainHooks, type OnClosed } from '../../src/reservations/hooks.ts'
+import { createReservations, type Reservations } from '../../src/reservations/reservations.ts'
+import { createSweeper, type Sweeper } from '../../src/reservations/sweeper.ts'
+import type { Suite } from './suite.ts'
+
+/** The core without HTTP, wired as the service wires it; several on one database are several instances. */
+
+/** What the service waits for a lock at most. */
+export const LOCK_TIMEOUT_MS = 250
+const CONNECTIONS = 6
+
+export type Core = { reservations: Reservations; sweeper: Sweeper }
+
+export type CoreOptions = {
+  url: string
+  name: string
+  strategy?: 'batched' | 'conditional'
+  hooks?: readonly OnClosed[]
+  log?: Logger
+}
+
+/** Builds a core on a database; it is stopped when the suite ends. */
+export function startCore(suite: Suite, options: CoreOptions): Core {
+  const { url, name, strategy = 'batched', hooks = [], log = pino({ level: 'silent' }) } = options
+  const limits = { url, lock_timeout_ms: LOCK_TIMEOUT_MS, statement_timeout_ms: 5000, application_name: name }
+  const core = createPool({ ...limits, max: CONNECTIONS })
+  const reads = createPool({ ...limits, max: CONNECTIONS })
+  const metrics = createMetrics({ process_metrics: false })
+  const onClosed = chainHooks(hooks)
+  const reservations = createReservations({
+    core,
+    reads,
+    strategy,
+    ttl_seconds: 1800,
+    ttl_max_seconds: 86_400,
+    onClosed,
+    metrics,
+    log,
+  })
+  const sweeper = createSweeper({ db: core, onClosed, metrics, log, instance: name })
+  suite.onEnd(async () => {
+    await Promise.all([reservations.stop(), sweeper.stop()])
+    await Promise.all([core.destroy(), reads.destroy()])
+  })
+  return { reservations, sweeper }
+}

@@ -1,0 +1,100 @@
+import { spawn } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+/**
+ * Runs the long suites one after another, each in a process of its own, and counts their checks. Names given as arguments
+ * choose among them: npm run test:long -- crash
+ */
+
+/** A suite that takes longer hangs. */
+const SUITE_TIMEOUT_MS = 300_000
+/** How long it may take to put its things away. */
+const LEAVE_TIMEOUT_MS = 20_000
+
+const FOLDER = fileURLToPath(new URL('.', import.meta.url))
+const SUFFIX = '.long.ts'
+
+type Counts = { passed: number; failed: number }
+
+async function main(): Promise<void> {
+  const wanted = process.argv.slice(2)
+  const names = readdirSync(FOLDER)
+    .filter((file) => file.endsWith(SUFFIX))
+    .map((file) => file.slice(0, -SUFFIX.length))
+    .filter((name) => wanted.length === 0 || wanted.includes(name))
+    .toSorted()
+  const unknown = wanted.filter((name) => !names.includes(name))
+  const counts: Counts = { passed: 0, failed: unknown.length + (names.length === 0 ? 1 : 0) }
+  for (const name of unknown) print(`FAIL  there is no long suite ${name}`)
+  for (const name of names) {
+    const started = Date.now()
+    print(`\n${name}`)
+    const { passed, failed } = await runOne(name)
+    print(`      ${((Date.now() - started) / 1000).toFixed(1)} s`)
+    counts.passed += passed
+    counts.failed += failed
+  }
+  print(`\n${counts.passed} passed, ${counts.failed} failed`)
+  process.exitCode = counts.failed === 0 ? 0 : 1
+}
+
+async function runOne(name: string): Promise<Counts> {
+  const counts: Counts = { passed: 0, failed: 0 }
+  const orphans = new Set<number>()
+  const child = spawn(process.execPath, ['--import', 'tsx', `${FOLDER}${name}${SUFFIX}`], {
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    env: { ...process.env, LONG_TIMEOUT_MS: String(SUITE_TIMEOUT_MS) },
+  })
+  child.on('message', (message: { started?: number; ended?: number }) => {
+    if (message.started !== undefined) orphans.add(message.started)
+    if (message.ended !== undefined) orphans.delete(message.ended)
+  })
+  const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
+  lines.on('line', (line) => {
+    if (line.startsWith('ok  ')) counts.passed += 1
+    if (line.startsWith('FAIL')) counts.failed += 1
+    print(line)
+  })
+  const killSoon = () => setTimeout(() => child.kill('SIGKILL'), LEAVE_TIMEOUT_MS).unref()
+  let interrupted = false
+  const end = () => {
+    child.kill('SIGTERM')
+    killSoon()
+  }
+  const interrupt = () => {
+    interrupted = true
+    end()
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt)
+  const timer = setTimeout(() => {
+    print(`FAIL  ${name} ends within ${SUITE_TIMEOUT_MS / 1000} s`)
+    counts.failed += 1
+    end()
+  }, SUITE_TIMEOUT_MS)
+  const code = await new Promise<number | null>((resolve) => child.once('close', resolve))
+  clearTimeout(timer)
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, interrupt)
+  for (const pid of orphans) kill(pid)
+  if (code !== 0 && counts.failed === 0) {
+    print(`FAIL  ${name} ended with ${code}`)
+    counts.failed += 1
+  }
+  if (interrupted) process.exit(130)
+  return counts
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // Gone already.
+  }
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+
+await main()

@@ -1,0 +1,116 @@
+import { rmSync } from 'node:fs'
+
+/**
+ * The frame of a long suite: checks with figures, and an end that leaves nothing running however it comes about.
+ *
+ * A check is one line on stdout, `ok    …` or `FAIL  …`; the runner counts those lines.
+ */
+export type Suite = {
+  /** One promise that held or did not, with the numbers that say how hard it was tried. */
+  check(title: string, held: boolean, figures?: string): void
+  /** Something worth reading that is no promise. */
+  note(text: string): void
+  /** Called at the end in reverse order, whether the suite went well or not. */
+  onEnd(close: () => Promise<unknown> | void): void
+  /** Stops after so long, whatever hangs. */
+  deadline_at: number
+}
+
+/** A line that failed is followed by at most so many reasons. */
+const REASONS_MAX = 5
+
+const children = new Set<number>()
+const directories = new Set<string>()
+
+/** From now on this process is killed when the suite ends; the runner is told, in case the suite can't. */
+export function adoptChild(pid: number): void {
+  children.add(pid)
+  process.send?.({ started: pid })
+}
+
+/** The process has ended. */
+export function forgetChild(pid: number): void {
+  children.delete(pid)
+  process.send?.({ ended: pid })
+}
+
+/** Removes the directory at the end. */
+export function removeAtEnd(dir: string): void {
+  directories.add(dir)
+}
+
+/**
+ * Runs a suite and ends the process: 0 if every check held.
+ *
+ * @param work may throw, which is a failed check of its own
+ */
+export async function runSuite(work: (suite: Suite) => Promise<void>): Promise<void> {
+  let failed = 0
+  const closers: (() => Promise<unknown> | void)[] = []
+  const suite: Suite = {
+    check(title, held, figures = '') {
+      if (!held) failed += 1
+      print(`${held ? 'ok  ' : 'FAIL'}  ${title}${figures === '' ? '' : ` (${figures})`}`)
+    },
+    note: (text) => print(`      ${text}`),
+    onEnd: (close) => void closers.push(close),
+    deadline_at: Date.now() + Number(process.env['LONG_TIMEOUT_MS'] ?? 300_000),
+  }
+  let ending: Promise<void> | undefined
+  const end = (): Promise<void> => (ending ??= closeAll(closers))
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => void leave(end))
+  process.once('disconnect', () => void leave(end))
+  process.once('exit', killChildren)
+  try {
+    await work(suite)
+  } catch (error) {
+    suite.check(
+      'the suite runs to its end',
+      false,
+      error instanceof Error ? (error.stack ?? error.message) : String(error),
+    )
+  }
+  await end()
+  process.exit(failed === 0 ? 0 : 1)
+}
+
+/** Prints the first few of what contradicts a promise, so that a red line can be understood. */
+export function reasons(found: readonly unknown[]): string {
+  if (found.length === 0) return ''
+  const shown = found
+    .slice(0, REASONS_MAX)
+    .map((reason) => (typeof reason === 'string' ? reason : JSON.stringify(reason)))
+  return `${found.length} against it: ${shown.join(' | ')}`
+}
+
+async function leave(end: () => Promise<void>): Promise<void> {
+  await end()
+  process.exit(130)
+}
+
+async function closeAll(closers: (() => Promise<unknown> | void)[]): Promise<void> {
+  for (const close of closers.toReversed()) {
+    try {
+      await close()
+    } catch (error) {
+      print(`      at the end: ${error instanceof Error ? error.message : String(error)}`)
+    }
+  }
+  killChildren()
+}
+
+function killChildren(): void {
+  for (const pid of children) {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // Gone already.
+    }
+  }
+  children.clear()
+  for (const dir of directories) rmSync(dir, { recursive: true, force: true })
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
