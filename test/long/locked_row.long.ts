@@ -229,17 +229,6 @@ async function wantSoldOut(service: RunningService, samples: Sample[]): Promise<
 }
 
 /** Buyers of the locked SKU: alone, together with another SKU, and those who hold it and want to pay or leave. */
-async function wantSoldOut(service: RunningService, own: Sample[]): Promise<void> {
-  const client = createClient(service.base, 4)
-  const ends_at = Date.now() + LOCK_MS - 2000
-  while (Date.now() < ends_at) {
-    const reply = await client.send('POST', '/v1/reservations', { lines: [{ sku: SOLD_OUT, quantity: 1 }] })
-    own.push({ verb: 'reserve', reply, at: Date.now() })
-    await delay(200)
-  }
-  await client.close()
-}
-
 async function wantStuck(service: RunningService, held: readonly string[], own: Sample[]): Promise<void> {
   const client = createClient(service.base, 30)
   const ends_at = Date.now() + LOCK_MS - 2000
