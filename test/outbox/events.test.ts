@@ -45,6 +45,7 @@ async function readAll(limit = 200, after = 0): Promise<ServiceEvent[]> {
   for (;;) {
     const { events, next_after } = await readEvents(database.db, { after: after + all.length, limit })
     all.push(...events)
+    expect(events.length).toBeLessThanOrEqual(limit)
     expect(next_after).toBe(after + all.length)
     if (events.length < limit) break
   }
@@ -230,16 +231,22 @@ test('several jobs at once give each event one position', async () => {
   expect(await readAll()).toHaveLength(20)
 })
 
-test('a backlog beyond one run is positioned by several', async () => {
+test('a backlog beyond one run is positioned by several, the oldest first', async () => {
   await rows(
     database.db,
     `INSERT INTO outbox (id, ordered_at, events, event_count)
-     SELECT gen_random_uuid(), now(), '[{"type":"stock.back","data":{}},{"type":"stock.back","data":{}}]', 2
-     FROM generate_series(1, 1500)`,
+     SELECT gen_random_uuid(), now() + n * interval '1 ms', '[{"type":"stock.back","data":{}},{"type":"stock.back","data":{}}]', 2
+     FROM generate_series(1, 1500) AS n`,
   )
   expect(await positionEvents(database.db, true)).toBe(1500)
   const { events } = await readEvents(database.db, { after: 2990, limit: 200 })
   expect(events.map(({ position }) => position)).toEqual(Array.from({ length: 10 }, (_, i) => 2991 + i))
+  const [row] = await rows<{ in_order: boolean }>(
+    database.db,
+    `SELECT bool_and(last_position = 2 * place) AS in_order
+     FROM (SELECT last_position, row_number() OVER (ORDER BY ordered_at) AS place FROM outbox) AS placed`,
+  )
+  expect(row).toEqual({ in_order: true })
 })
 
 test('events of nothing are not written', async () => {

@@ -185,11 +185,15 @@ test('stopping answers everything that was taken, then takes nothing more', asyn
   for (const strategy of ['batched', 'conditional'] as const) {
     const stopping = openCore(database, { strategy })
     const sku = await stocked(database.db, 100)
-    const answers = codes(Array.from({ length: 40 }, () => stopping.reservations.reserve(wants(sku))))
+    let answered = 0
+    const answers = codes(
+      Array.from({ length: 40 }, () => stopping.reservations.reserve(wants(sku)).finally(() => (answered += 1))),
+    )
     const stopped = stopping.reservations.stop()
     expect(stopping.reservations.hasRoom(1)).toBe(false)
     expect(refusal(await stopping.reservations.reserve(wants(sku))).code).toBe('overloaded')
     await stopped
+    expect(answered).toBe(40)
     expect(await answers).toEqual(Array.from({ length: 40 }, () => 'ok'))
     await stopping.stop()
   }

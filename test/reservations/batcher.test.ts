@@ -4,7 +4,7 @@ import { Batcher, type BatcherLimits } from '../../src/reservations/batcher.ts'
 import { Blocked, KEYS } from '../../src/reservations/blocked.ts'
 import type { Operation, Outcome } from '../../src/reservations/plan.ts'
 import type { Reservation } from '../../src/reservations/reservation.ts'
-import { gate, until } from '../factories.ts'
+import { until } from '../factories.ts'
 
 /** The queue alone: what flies is decided here. */
 
@@ -13,10 +13,12 @@ type Flight = { ids: string[]; land: () => void; fail: (error: unknown) => void 
 function setUp(limits: Partial<BatcherLimits> = {}) {
   const flights: Flight[] = []
   const flown: string[][] = []
+  const tried: string[][] = []
   let automatic = false
   const batcher = new Batcher({
     fly: (operations, { isApart }) => {
       const ids = operations.map((operation) => operation.id)
+      tried.push(ids)
       const apart = new Map(
         operations.filter((one) => isApart?.(`sku:${skuOf(one)}`)).map((one) => [one, `sku:${skuOf(one)}`]),
       )
@@ -36,7 +38,9 @@ function setUp(limits: Partial<BatcherLimits> = {}) {
   return {
     batcher,
     flights,
+    /** What flew, and what was to fly but named a row that others wait for. */
     flown,
+    tried,
     /** From now on every flight lands at once. */
     landAll() {
       automatic = true
@@ -175,7 +179,7 @@ describe('a row that another session keeps locked', () => {
   }
 
   test('its requests wait apart while the others fly, and newcomers for it join them without a try', async () => {
-    const { batcher, flown, stuck, other, lane, main, landAll } = await setUpStuck()
+    const { batcher, flown, tried, stuck, other, lane, main, landAll } = await setUpStuck()
     main.land()
     expect(codeOf(await other)).toBe('held')
     const newcomers = [batcher.submit(want('stuck')), batcher.submit(want('free'))]
@@ -185,6 +189,7 @@ describe('a row that another session keeps locked', () => {
     lane.land()
     expect((await Promise.all([stuck, ...newcomers])).map(codeOf)).toEqual(['held', 'held', 'held'])
     expect(flown).toEqual([['stuck', 'other'], ['stuck'], ['other'], ['free'], ['stuck']])
+    expect(tried).toEqual(flown)
     expect(batcher.state().lanes).toEqual([])
   })
 
@@ -260,13 +265,15 @@ test('stopping takes nothing more and answers all that was taken, also those tha
   const answers = [batcher.submit(stuck), batcher.submit(want('a'))]
   await until(() => flights.length === 1)
   answers.push(batcher.submit(want('b')))
-  const { opened: stopped, open } = gate()
-  void batcher.stop().then(open)
+  let answered = 0
+  for (const answer of answers) void answer.then(() => (answered += 1))
+  const stopped = batcher.stop()
   expect(codeOf(await batcher.submit(want('too late')))).toBe('overloaded')
   flights.shift()?.fail(new Blocked(new Map([[stuck, 'sku:stuck']])))
   await until(() => flights.length === 2)
   landAll()
   await stopped
+  expect(answered).toBe(3)
   expect((await Promise.all(answers)).map(codeOf)).toEqual(['held', 'held', 'held'])
 })
 
