@@ -189,6 +189,19 @@ describe('failures', () => {
     expect(bulk.body.results).toMatchObject([{ status: 503, error: { outcome: 'unknown' } }])
   })
 
+  test('a database that never answers a read is a 503 within 2 s', async () => {
+    const { stock } = fakeDeps()
+    const never = () => new Promise<never>(() => undefined)
+    const app = await serving({ stock: { ...stock, readLevel: never }, readiness: never })
+    const started = performance.now()
+    const answers = await Promise.all([call(app, 'GET', '/v1/stock/A'), call(app, 'GET', '/readyz')])
+    expect(answers.map(({ status, body }) => [status, body.outcome])).toEqual([
+      [503, 'none'],
+      [503, 'none'],
+    ])
+    expect(performance.now() - started).toBeLessThan(2000)
+  })
+
   test('a bug is a 500 that tells the client nothing and the log everything', async () => {
     const logged: Record<string, unknown>[] = []
     const { log } = fakeDeps()
