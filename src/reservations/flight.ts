@@ -35,6 +35,8 @@ const RECLAIMS_MAX = 8
 export type FlightDeps = PlanSettings & {
   db: Knex
   onClosed: OnClosed
+  /** SKUs whose counters were found locked by another session, for reclaims to leave alone. */
+  known_locked: Set<string>
   observePhase: (phase: 'read' | 'write', duration_ms: number) => void
 }
 
@@ -127,7 +129,7 @@ export async function flyIn(deps: FlightDeps, tx: Knex.Transaction, operation: O
   return refused({ code: 'stock_conflict' })
 }
 
-/** True if the batch should look again. A wanted counter that somebody keeps locked sets its requests apart. */
+/** True if the batch should look again. A counter that somebody keeps locked sets those who need it apart, untried. */
 async function reclaimShort(
   deps: FlightDeps,
   seen: { operations: readonly Operation[]; plan: Plan; view: View },
@@ -135,9 +137,11 @@ async function reclaimShort(
 ): Promise<boolean> {
   const { operations, plan, view } = seen
   const short = new Map(Array.from(plan.short, (sku) => [sku, availableIn(view, sku)]))
-  const reclaimed = await reading(() => reclaim(deps.db, short, ignored, deps.onClosed))
-  const locked = new Set(reclaimed.blocked_skus.filter((sku) => plan.short.has(sku)).map(subjectOfSku))
-  if (locked.size > 0) throw new Blocked(findApart(operations, view, (subject) => locked.has(subject)))
+  const reclaimed = await reading(() =>
+    reclaim(deps.db, short, { ignored, known_locked: deps.known_locked }, deps.onClosed),
+  )
+  const locked = new Set(reclaimed.blocked_skus.map(subjectOfSku))
+  throwIfApart(operations, view, (subject) => locked.has(subject))
   return reclaimed.look_again
 }
 
@@ -171,7 +175,12 @@ async function write(
     })
   } catch (error) {
     if (!isLockTimeout(error)) throw error
-    throw new Blocked(await findBlocked(deps.db, { operations, plan, view, phase: reached.phase }))
+    const apart = await findBlocked(deps.db, { operations, plan, view, phase: reached.phase })
+    for (const subject of apart.values()) {
+      const row = rowOf(subject)
+      if (row !== undefined && 'sku' in row) deps.known_locked.add(row.sku)
+    }
+    throw new Blocked(apart)
   } finally {
     deps.observePhase('write', performance.now() - started)
   }

@@ -70,6 +70,7 @@ export function createReservations(deps: ReservationsDeps): Reservations {
   const flights: FlightDeps = {
     db: deps.core,
     onClosed: deps.onClosed,
+    known_locked: new Set(),
     strategy: deps.strategy,
     ttl_max_seconds: deps.ttl_max_seconds,
     observePhase: (phase, duration_ms) => deps.metrics.phase(phase, duration_ms),
