@@ -27,7 +27,7 @@ import { bodyOf, Model, type Answer, type Request } from './model.ts'
  * and the model agree. MODEL_RUNS lets it run for longer: MODEL_RUNS=5000 npm test -- test/model --testTimeout=3600000
  */
 
-const RUNS = Number(process.env['MODEL_RUNS'] ?? 25)
+const RUNS = Number(process.env['MODEL_RUNS'] ?? 15)
 const SKUS = ['a', 'b', 'c']
 const TTL_MAX_SECONDS = 10_000
 
