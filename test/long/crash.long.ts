@@ -8,6 +8,7 @@ import { setStock } from '../../src/stock/set.ts'
 import { makeDataDir, removeDataDir } from '../database.ts'
 import { checkVerify, percentile } from './audit.ts'
 import { checkEvents, followEvents } from './event_reader.ts'
+import { startCuttingProxy } from './cutting_proxy.ts'
 import { createClient, startService, type Client, type Reply, type RunningService } from './service.ts'
 import { reasons, runSuite, type Suite } from './suite.ts'
 
@@ -20,6 +21,7 @@ const SERVICE_KILLS = 5
 const EMBEDDED_KILLS = 5
 const OUTAGES = 2
 const BACKEND_KILLS = 5
+const CUT_ROUNDS = 4
 const BUYERS = 40
 const SKUS = Array.from({ length: 6 }, (_, i) => `CRASH-${i}`)
 /** What an outage may cost a client, and what the machine adds. */
@@ -34,6 +36,7 @@ async function main(suite: Suite): Promise<void> {
   await killService(suite)
   await killEmbedded(suite)
   await killOwnServer(suite)
+  await cutCommits(suite)
 }
 
 /** What one buyer was told about one key. */
@@ -248,6 +251,30 @@ async function killOwnServer(suite: Suite): Promise<void> {
     kills: OUTAGES + BACKEND_KILLS,
     retried,
   })
+  await service.stop()
+}
+
+/** The line breaks between COMMIT and its answer: it was written, and the service can't know. */
+async function cutCommits(suite: Suite): Promise<void> {
+  const { url, db } = await ownCluster(suite)
+  const proxy = await startCuttingProxy(url)
+  suite.onEnd(() => proxy.close())
+  const service = await startService({ DATABASE_URL: proxy.url })
+  const load = new Load(service.base)
+  let retried = 0
+  for (let round = 0; round < CUT_ROUNDS; round++) {
+    proxy.cut(5)
+    load.start()
+    await delay(1500)
+    await load.pause()
+    proxy.cut(0)
+    retried += await load.retry()
+    await checkDeeds(db, load)
+  }
+  const unknown = load.faults.filter(({ body }) => body.outcome === 'unknown').length
+  const figures = `${proxy.count()} COMMITs cut, ${unknown} answers were unknown`
+  suite.check('who was cut off at COMMIT is told that it is unknown', proxy.count() > 0 && unknown > 0, figures)
+  await finish(suite, 'COMMITs were cut off', { db, load, kills: proxy.count(), retried })
   await service.stop()
 }
 
