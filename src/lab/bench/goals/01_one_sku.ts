@@ -1,0 +1,55 @@
+import { compare, finish, ONE_SKU, openShop, serve, serveBare, serveConstant } from '../arms.ts'
+import { judge, judgeRatio, withFaults, type Goal } from '../goal.ts'
+import { ask, type TestedServer } from '../servers.ts'
+import { skuName } from '../../load/scenario.ts'
+
+/** A durable reservation costs no more than an empty answer: the mark that the service is built for. */
+
+const MEMORY_MB_MAX = 250
+
+export const oneSku: Goal = {
+  id: 1,
+  title: 'one SKU, 256 connections: durable reservations ÷ the constant route',
+  async run(context) {
+    const shop = await openShop(context, 1)
+    const service = await serve(context, shop)
+    const constant = await serveConstant(context, shop)
+    const koa = await serveBare(context, 'koa')
+    const node = await serveBare(context, 'node')
+    const [reserved, empty, bareKoa, bareNode] = await compare(context, [
+      { name: 'service', server: service, scenario: ONE_SKU, db: shop.db },
+      { name: 'constant route', server: constant, scenario: ONE_SKU },
+      { name: 'bare Koa', server: koa, scenario: ONE_SKU },
+      { name: 'bare node:http', server: node, scenario: ONE_SKU },
+    ])
+    // What the drivers reach against a bare server is what they are judged by, so these two can't have that fault.
+    const bare = { ...bareKoa!, faults: bareKoa!.faults.filter((fault) => !fault.startsWith('the load drivers')) }
+    const peak_mb = service.peakMemory() / 1e6
+    const sizes = [
+      await answerBytes(service, context.databases.api_key),
+      await answerBytes(constant, context.databases.api_key),
+    ]
+    const unlike = sizes[0] === sizes[1] ? [] : [`the answers differ in size: ${sizes.join(' and ')} bytes`]
+    return finish(context, [shop], {
+      arms: [reserved!, empty!, bare, { ...bareNode!, faults: [] }],
+      rows: [
+        withFaults(judgeRatio('one SKU ÷ constant route', reserved!, empty!, { at_least: 1 }), unlike),
+        judgeRatio('constant route ÷ bare Koa', empty!, bare, { at_least: 0.8 }),
+        judge('peak memory of the service, MB', peak_mb, { at_most: MEMORY_MB_MAX }),
+      ],
+      notes: [`an answer's body has ${sizes[0]} bytes, the constant route's ${sizes[1]}`],
+    })
+  },
+}
+
+async function answerBytes(server: TestedServer, api_key: string): Promise<number> {
+  const body = { lines: [{ sku: skuName(1), quantity: 1 }] }
+  const answer = await ask(server.port, {
+    method: 'POST',
+    path: '/v1/reservations',
+    api_key,
+    body,
+    key: `size-${server.pid}`,
+  })
+  return JSON.stringify(answer.body).length
+}

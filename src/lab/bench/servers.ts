@@ -1,0 +1,143 @@
+import { closeSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { request } from 'node:http'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { end, freePort, start } from './children.ts'
+
+/** Servers under test, each a process of its own from the run's build. */
+
+export type TestedServer = {
+  port: number
+  pid: number
+  /** The most memory that the process has had, in bytes. */
+  peakMemory(): number
+  memory(): number
+  stop(): Promise<void>
+}
+
+const START_TIMEOUT_MS = 30_000
+const POLL_MS = 20
+
+export type ServiceOptions = {
+  url: string
+  strategy?: 'batched' | 'conditional'
+  pool_max?: number
+  /** Off unless given. */
+  expiry_cron?: string
+  workers?: number
+  /** Where Node leaves a profile of its processor time when the server ends. */
+  profile_dir?: string
+}
+
+/** The service as `npm start` runs it, on a database that is there; its log goes to a file. */
+export function startService(build: string, options: ServiceOptions): Promise<TestedServer> {
+  return startProgram(build, 'src/main.js', '/readyz', options)
+}
+
+/** The service whose reserve answers a constant. */
+export function startConstant(build: string, options: ServiceOptions): Promise<TestedServer> {
+  return startProgram(build, 'src/lab/bench/servers/constant.js', '/readyz', options)
+}
+
+/** Koa with one middleware, or Node's HTTP server with none. */
+export function startBare(build: string, kind: 'koa' | 'node'): Promise<TestedServer> {
+  return startProgram(build, `src/lab/bench/servers/${kind}.js`, '/', undefined)
+}
+
+let started = 0
+
+async function startProgram(
+  build: string,
+  program: string,
+  ready_path: string,
+  options: ServiceOptions | undefined,
+): Promise<TestedServer> {
+  const port = await freePort()
+  const log_path = join(build, `../log-${++started}`)
+  const log = openSync(log_path, 'a')
+  const flags = options?.profile_dir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${options.profile_dir}`]
+  const running = start(process.execPath, [...flags, join(build, program), String(port)], {
+    env: options === undefined ? {} : environmentOf(options, port),
+    output: log,
+    errors: log,
+  })
+  closeSync(log)
+  let ended = false
+  void running.ended.catch(() => undefined).then(() => (ended = true))
+  const deadline = Date.now() + START_TIMEOUT_MS
+  while (!(await answers(port, ready_path))) {
+    if (ended || Date.now() > deadline) {
+      await end(running, 0)
+      throw new Error(`${program} did not start:\n${readFileSync(log_path, 'utf8').slice(-2000)}`)
+    }
+    await delay(POLL_MS)
+  }
+  return {
+    port,
+    pid: running.pid,
+    peakMemory: () => memoryOf(running.pid, 'VmHWM'),
+    memory: () => memoryOf(running.pid, 'VmRSS'),
+    async stop() {
+      await end(running)
+      rmSync(log_path, { force: true })
+    },
+  }
+}
+
+function environmentOf(options: ServiceOptions, port: number): Record<string, string> {
+  return {
+    DATABASE_URL: options.url,
+    PORT: String(port),
+    HOST: '127.0.0.1',
+    LOG_LEVEL: 'info',
+    TZ: 'UTC',
+    EXPIRY_CRON: options.expiry_cron ?? 'off',
+    RESERVATION_STRATEGY: options.strategy ?? 'batched',
+    DATABASE_POOL_MAX: String(options.pool_max ?? 10),
+    // The quiet time of a sweep, not the shape of the demo, is what long runs need.
+    RESERVATION_TTL_SECONDS: '86400',
+    ...(options.workers === undefined ? {} : { WORKERS: String(options.workers) }),
+  }
+}
+
+function answers(port: number, path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const asked = request({ port, path, host: '127.0.0.1', agent: false, timeout: 1000 }, (response) => {
+      response.resume()
+      resolve(response.statusCode !== undefined && response.statusCode < 500)
+    })
+    asked.once('error', () => resolve(false))
+    asked.once('timeout', () => asked.destroy())
+    asked.end()
+  })
+}
+
+function memoryOf(pid: number, field: string): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  return Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1] ?? 0) * 1024
+}
+
+/** One request and its answer, outside any load. */
+export function ask(
+  port: number,
+  question: { method: string; path: string; api_key: string; body?: unknown; key?: string },
+): Promise<{ status: number; body: Record<string, unknown> }> {
+  const text = question.body === undefined ? undefined : JSON.stringify(question.body)
+  const headers: Record<string, string> = { Authorization: `Bearer ${question.api_key}` }
+  if (text !== undefined) headers['Content-Type'] = 'application/json'
+  if (question.key !== undefined) headers['Idempotency-Key'] = question.key
+  return new Promise((resolve, reject) => {
+    const { method, path } = question
+    const asked = request({ port, path, method, headers, host: '127.0.0.1', timeout: 10_000 }, (response) => {
+      let answer = ''
+      response.on('data', (chunk: Buffer) => (answer += chunk.toString()))
+      response.once('end', () => {
+        const body = (answer.startsWith('{') ? JSON.parse(answer) : {}) as Record<string, unknown>
+        resolve({ status: response.statusCode ?? 0, body })
+      })
+    })
+    asked.once('error', reject)
+    asked.once('timeout', () => asked.destroy(new Error('no answer within 10 s')))
+    asked.end(text)
+  })
+}

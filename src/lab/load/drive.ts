@@ -1,0 +1,139 @@
+import { fork, type ChildProcess } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { Histogram, type LatencySummary } from './histogram.ts'
+import { INTERVAL_MS, type LoadCounts, type LoadPlan } from './run.ts'
+
+/** Load from processes of its own, so that what makes it shares neither thread nor heap with what is measured. */
+
+export type LoadResult = Omit<LoadCounts, 'latency'> & {
+  /** From the first request to the last answer. */
+  elapsed_ms: number
+  latency: LatencySummary
+  interval_ms: number
+}
+
+export type Drivers = {
+  /** Runs a plan, shared out among the processes. One plan at a time. */
+  drive(plan: LoadPlan): Promise<LoadResult>
+  /** How many processes. */
+  processes: number
+  stop(): void
+}
+
+/** Beyond a plan's time and its timeout: connecting, and a machine that has much to do. */
+const PATIENCE_MS = 30_000
+
+/** Starts processes that wait for plans; they stay warm from one plan to the next. */
+export async function startDrivers(processes: number): Promise<Drivers> {
+  const children = Array.from({ length: processes }, startDriver)
+  const stop = (): void => {
+    for (const child of children) child.kill('SIGKILL')
+    process.off('exit', stop)
+  }
+  process.on('exit', stop)
+  await Promise.all(children.map((child) => nextMessage(child, PATIENCE_MS)))
+  return {
+    processes,
+    async drive(plan) {
+      const limit_ms = plan.duration_ms + (plan.timeout_ms ?? 0) + PATIENCE_MS
+      const counts = await Promise.all(
+        children.map((child, i) => {
+          const answer = nextMessage(child, limit_ms)
+          child.send(share(plan, i, processes))
+          return answer
+        }),
+      )
+      return merge(counts as LoadCounts[])
+    },
+    stop,
+  }
+}
+
+/** Runs one plan in processes that are started for it. */
+export async function drive(plan: LoadPlan, processes = 1): Promise<LoadResult> {
+  const drivers = await startDrivers(processes)
+  try {
+    return await drivers.drive(plan)
+  } finally {
+    drivers.stop()
+  }
+}
+
+function startDriver(): ChildProcess {
+  // The same file whether this runs from source or from a build.
+  const source = import.meta.url.endsWith('.ts')
+  const entry = fileURLToPath(new URL(source ? './driver.ts' : './driver.js', import.meta.url))
+  return fork(entry, {
+    execArgv: source ? ['--import', 'tsx'] : [],
+    env: {},
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  })
+}
+
+function nextMessage(child: ChildProcess, limit_ms: number): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const done = (): void => {
+      clearTimeout(limit)
+      child.off('message', take)
+      child.off('exit', fail)
+    }
+    const take = (message: unknown): void => {
+      done()
+      resolve(message)
+    }
+    const fail = (): void => {
+      done()
+      reject(new Error('a load driver ended before its plan did'))
+    }
+    const limit = setTimeout(() => {
+      done()
+      reject(new Error(`a load driver has not answered for ${limit_ms} ms`))
+    }, limit_ms)
+    child.once('message', take)
+    child.once('exit', fail)
+  })
+}
+
+function share(plan: LoadPlan, index: number, processes: number): LoadPlan {
+  const part = (whole: number): number =>
+    Math.floor((whole * (index + 1)) / processes) - Math.floor((whole * index) / processes)
+  return {
+    ...plan,
+    connections: part(plan.connections),
+    ...(plan.rate === undefined ? {} : { rate: plan.rate / processes }),
+    ...(plan.count_max === undefined ? {} : { count_max: part(plan.count_max) }),
+  }
+}
+
+/** What several processes saw, as one. */
+export function merge(parts: readonly LoadCounts[]): LoadResult {
+  const sum = (of: (part: LoadCounts) => number): number => parts.reduce((total, part) => total + of(part), 0)
+  const histogram = new Histogram()
+  for (const part of parts) histogram.add(part.latency)
+  const started_at = Math.min(...parts.map((part) => part.started_at))
+  const ended_at = Math.max(...parts.map((part) => part.ended_at))
+  const length = Math.max(...parts.map((part) => part.timeline.length))
+  return {
+    sent: sum((part) => part.sent),
+    accepted: sum((part) => part.accepted),
+    tolerated: sum((part) => part.tolerated),
+    wrong: sum((part) => part.wrong),
+    unsent: sum((part) => part.unsent),
+    errors: sumByName(parts.map((part) => part.errors)),
+    by_status: sumByName(parts.map((part) => part.by_status)),
+    examples: parts.flatMap((part) => part.examples).slice(0, 3),
+    body_bytes: sum((part) => part.body_bytes),
+    started_at,
+    ended_at,
+    elapsed_ms: ended_at - started_at,
+    latency: histogram.summary(),
+    timeline: Array.from({ length }, (_, i) => sum((part) => part.timeline[i] ?? 0)),
+    interval_ms: INTERVAL_MS,
+  }
+}
+
+function sumByName(parts: readonly Record<string, number>[]): Record<string, number> {
+  const sums: Record<string, number> = {}
+  for (const part of parts) for (const [name, count] of Object.entries(part)) sums[name] = (sums[name] ?? 0) + count
+  return sums
+}
