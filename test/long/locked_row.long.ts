@@ -28,6 +28,8 @@ const NOISE_MS = 150
 
 /** By then a new lock has been met and its row is waited for apart. */
 const NOTICE_MS = 1500
+/** Requests of a whole shop that may be told to come again until then. */
+const DROPPED_MAX = 20
 
 type Sample = { verb: string; reply: Reply; at: number }
 
@@ -263,16 +265,19 @@ async function wantStuck(service: RunningService, held: readonly string[], own: 
 }
 
 function checkOthers(suite: Suite, what: string, before: readonly Sample[], during: readonly Sample[]): void {
+  const noticed_at = Math.min(...during.map(({ at }) => at)) + NOTICE_MS
   const failed = during.filter(({ reply }) => reply.status !== 201 && reply.status !== 200)
+  const failed_later = failed.filter(({ at }) => at > noticed_at)
+  // A queue that met the lock several times in that first moment drops who waited for more than a second.
+  const dropped = failed.filter(({ at, reply }) => at <= noticed_at && reply.body.code === 'overloaded').length
   suite.check(
     `beside ${what} all others are served`,
-    failed.length === 0,
-    failed.length
+    failed_later.length === 0 && dropped === failed.length && dropped <= DROPPED_MAX,
+    failed_later.length > 0 || dropped < failed.length
       ? reasons(failed.map(({ verb, reply }) => `${verb} ${reply.status} ${reply.body.code}`))
-      : `${during.length} requests`,
+      : `${during.length} requests, ${dropped} told to come again before the lock was noticed`,
   )
   // Finding out takes one wait for the lock, once.
-  const noticed_at = Math.min(...during.map(({ at }) => at)) + NOTICE_MS
   const later = during.filter(({ at }) => at > noticed_at)
   const [p99_before, p99_later] = [before, later].map((samples) => p99(samples))
   suite.check(
