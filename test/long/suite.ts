@@ -1,4 +1,5 @@
 import { rmSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
 
 /**
  * The frame of a long suite: checks with figures, and an end that leaves nothing running however it comes about.
@@ -18,6 +19,8 @@ export type Suite = {
 
 /** A line that failed is followed by at most so many reasons. */
 const REASONS_MAX = 5
+/** How long a suite that was told to go may take to put its things away. */
+const LEAVE_MS = 12_000
 
 const children = new Set<number>()
 const directories = new Set<string>()
@@ -84,7 +87,9 @@ export function reasons(found: readonly unknown[]): string {
 }
 
 async function leave(end: () => Promise<void>): Promise<void> {
-  await end()
+  // What hangs may be why the suite was told to go; a server that is left is removed by the next run.
+  await Promise.race([end(), delay(LEAVE_MS)])
+  killChildren()
   process.exit(130)
 }
 
