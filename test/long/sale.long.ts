@@ -6,7 +6,7 @@ import { startCore } from './core.ts'
 import { openDatabase, openServer } from './database.ts'
 import { checkEvents, followEvents } from './event_reader.ts'
 import { pipeline } from './pipeline.ts'
-import { createClient, startService, type RunningService } from './service.ts'
+import { createClient, startService, type Reply, type RunningService } from './service.ts'
 import { reasons, runSuite, type Suite } from './suite.ts'
 
 /** A thousand buyers want a hundred units: exactly a hundred get one, and in one process they are the first hundred. */
@@ -14,6 +14,7 @@ import { reasons, runSuite, type Suite } from './suite.ts'
 const BUYERS = 1000
 const UNITS = 100
 const ROUNDS = 12
+const TRIES_MAX = 5
 /** Connections that carry a line of requests each, so that the order on each of them is defined. */
 const LINES = 10
 
@@ -28,21 +29,28 @@ async function sellAtOnce(suite: Suite, server: TestServer, strategy: 'batched' 
   const service = await startService({ DATABASE_URL: database.url, RESERVATION_STRATEGY: strategy })
   const crowd = createClient(service.base, BUYERS)
   const readToEnd = followEvents(service)
-  // Everybody is connected before the sale begins.
-  await Promise.all(Array.from({ length: BUYERS }, () => crowd.send('GET', '/healthz')))
+  // Everybody is connected before the sale begins, and the service has been asked before.
+  const early = { lines: [{ sku: 'NOT-YET-ON-SALE', quantity: 1 }] }
+  await Promise.all(Array.from({ length: BUYERS }, () => crowd.send('POST', '/v1/reservations', early)))
+  let told_to_come_again = 0
   const wrong: string[] = []
   const replayed_wrong: string[] = []
   const took_ms: number[] = []
   for (let round = 0; round < ROUNDS; round++) {
     const sku = `SALE-${round}`
     await setStock(database.db, [{ sku, stock: UNITS }])
-    const buy = (buyer: number) =>
-      crowd.send(
+    // On a machine that is busy otherwise somebody may wait for more than a second, and is told to come again.
+    const buy = async (buyer: number, tries = 1): Promise<Reply> => {
+      const reply = await crowd.send(
         'POST',
         '/v1/reservations',
         { lines: [{ sku, quantity: 1 }], customer_id: `buyer ${buyer}` },
         { 'idempotency-key': `${sku}-${buyer}` },
       )
+      if (reply.body.code !== 'overloaded' || tries === TRIES_MAX) return reply
+      told_to_come_again += 1
+      return buy(buyer, tries + 1)
+    }
     const replies = await Promise.all(Array.from({ length: BUYERS }, (_, buyer) => buy(buyer)))
     took_ms.push(Math.max(...replies.map((reply) => reply.took_ms)))
     const counts = countAnswers(replies)
@@ -60,7 +68,7 @@ async function sellAtOnce(suite: Suite, server: TestServer, strategy: 'batched' 
       })
     }
   }
-  const figures = `${ROUNDS} rounds, the last answer after ${Math.round(percentile(took_ms, 0.5))} ms (median), ${Math.round(Math.max(...took_ms))} ms at worst`
+  const figures = `${ROUNDS} rounds, the last answer after ${Math.round(percentile(took_ms, 0.5))} ms (median), ${Math.round(Math.max(...took_ms))} ms at worst, ${told_to_come_again} times told to come again`
   suite.check(
     `${strategy}: of ${BUYERS} buyers at once ${UNITS} get 201 and ${BUYERS - UNITS} get 409`,
     wrong.length === 0,
