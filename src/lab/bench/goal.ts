@@ -39,8 +39,9 @@ export type Settings = {
   /** The numbers of connections among which an opponent's best is sought, and how long each is tried. */
   trial_connections: readonly number[]
   trial_seconds: number
-  /** Goal 7: overdue holds. */
+  /** Goal 7: overdue holds, and rounds; each copies a large database several times. */
   overdue_holds: number
+  expiry_rounds: number
   /** Goal 11: reservations that were there before. */
   earlier_reservations: number
   /** Goals 4 and 10: looks at whether an answer is fresh. */
@@ -55,6 +56,7 @@ export const QUICK: Settings = {
   trial_connections: [2, 8, 32],
   trial_seconds: 0.7,
   overdue_holds: 100_000,
+  expiry_rounds: 1,
   earlier_reservations: 1_000_000,
   probes: 50,
 }
@@ -67,6 +69,7 @@ export const FULL: Settings = {
   trial_connections: [1, 2, 4, 8, 16, 32, 64],
   trial_seconds: 3,
   overdue_holds: 1_000_000,
+  expiry_rounds: 3,
   earlier_reservations: 10_000_000,
   probes: 300,
 }

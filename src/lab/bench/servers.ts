@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -11,7 +11,8 @@ export type TestedServer = {
   pid: number
   /** The most memory that the process has had, in bytes. */
   peakMemory(): number
-  memory(): number
+  /** Starts the peak anew from what it has now. */
+  forgetPeakMemory(): void
   stop(): Promise<void>
 }
 
@@ -76,7 +77,7 @@ async function startProgram(
     port,
     pid: running.pid,
     peakMemory: () => memoryOf(running.pid, 'VmHWM'),
-    memory: () => memoryOf(running.pid, 'VmRSS'),
+    forgetPeakMemory: () => writeFileSync(`/proc/${running.pid}/clear_refs`, '5'),
     async stop() {
       await end(running)
       rmSync(log_path, { force: true })

@@ -13,8 +13,6 @@ import type { TestedServer } from '../servers.ts'
 /** Between the start of a service and its sweep. */
 const START_MS = 4000
 const SWEEP_TIMEOUT_MS = 600_000
-/** Each round makes two copies of a large database; the rates of others need more rounds than these times do. */
-const ROUNDS_MAX = 3
 
 export const expiry: Goal = {
   id: 7,
@@ -34,7 +32,7 @@ export const expiry: Goal = {
       await full.close()
       const [swept, stated] = await interleave(
         [sweepArm(context, full, where), statementArm(context, full, where)],
-        Math.min(ROUNDS_MAX, context.settings.rounds),
+        context.settings.expiry_rounds,
         context.progress,
       )
       const { before, meanwhile } = await measureLatencies(context, full, { where, half_rate, sweep_ms: swept!.median })
@@ -142,10 +140,10 @@ async function measureLatencies(
   given: { where: string; half_rate: number; sweep_ms: number },
 ): Promise<{ before: Series; meanwhile: Series }> {
   const samples: { before: Sample[]; meanwhile: Sample[] } = { before: [], meanwhile: [] }
-  const { rounds, seconds } = context.settings
+  const { expiry_rounds, seconds } = context.settings
   // It may end sooner than it does without load, never by that much.
   const meanwhile_seconds = Math.min(seconds, (given.sweep_ms * 0.8) / 1000)
-  for (let round = 0; round < Math.min(ROUNDS_MAX, rounds); round++) {
+  for (let round = 0; round < expiry_rounds; round++) {
     context.progress(`reserves while ${given.where} is swept, ${round + 1}`)
     await onCopy(context, full, async (copy) => {
       await checkpoint(copy.db)

@@ -1,0 +1,149 @@
+import { drive, merge } from '../../src/lab/load/drive.ts'
+import { Histogram } from '../../src/lab/load/histogram.ts'
+import { runLoad, type LoadPlan } from '../../src/lab/load/run.ts'
+import { answering, HELD, response, type Answering } from './answering.ts'
+
+let server: Answering | undefined
+
+afterEach(async () => {
+  await server?.close()
+  server = undefined
+})
+
+function plan(changes: Partial<LoadPlan> = {}): LoadPlan {
+  return {
+    port: server!.port,
+    api_key: 'secret',
+    scenario: { kind: 'reserve', skus: 1 },
+    connections: 4,
+    duration_ms: 2000,
+    timeout_ms: 1000,
+    ...changes,
+  }
+}
+
+test('answers are counted by status, and by whether they were right', async () => {
+  const answers = [
+    response(201, HELD),
+    response(503, 'later'),
+    response(500, 'broken'),
+    response(201, HELD.replace('000001', '000002')),
+  ]
+  server = await answering((socket, number) => socket.write(answers[number % 4]!))
+  const counts = await runLoad(plan({ count_max: 40, tolerate: [503] }))
+  expect(counts).toMatchObject({ sent: 40, accepted: 10, tolerated: 10, wrong: 20, errors: {}, unsent: 0 })
+  expect(counts.by_status).toEqual({ 201: 20, 500: 10, 503: 10 })
+  expect(counts.examples[0]).toMatch(/^(500 broken|201 .*000002)/)
+  expect(counts.timeline.reduce((sum, count) => sum + count, 0)).toBe(10)
+})
+
+test('each request has a key of its own, and is what it says', async () => {
+  server = await answering((socket) => socket.write(response(201, HELD)))
+  await runLoad(plan({ count_max: 50 }))
+  const keys = server.requests.map((request) => /Idempotency-Key: (\S+)/.exec(request)?.[1])
+  expect(new Set(keys).size).toBe(50)
+  expect(server.requests[0]).toMatch(/^POST \/v1\/reservations HTTP\/1\.1\r\nHost: 127\.0\.0\.1:\d+\r\n/)
+  expect(server.requests[0]).toContain('Authorization: Bearer secret\r\n')
+  expect(JSON.parse(server.requests[0]!.split('\r\n\r\n')[1]!)).toEqual({ lines: [{ sku: 'SKU-000001', quantity: 1 }] })
+})
+
+test('chunked answers in small packets are answers like others', async () => {
+  server = await answering((socket) => {
+    socket.setNoDelay(true)
+    socket.write('HTTP/1.1 201 Created\r\nTransfer-Enc')
+    setTimeout(() => socket.write(`oding: chunked\r\n\r\n${HELD.length.toString(16)}\r\n${HELD}`), 2)
+    setTimeout(() => socket.write('\r\n0\r\n\r\n'), 4)
+  })
+  expect(await runLoad(plan({ count_max: 20 }))).toMatchObject({ accepted: 20, wrong: 0, errors: {} })
+})
+
+test('a connection that the server closes after its answer is replaced', async () => {
+  server = await answering((socket) => socket.end(response(201, HELD, ['Connection: close'])))
+  expect(await runLoad(plan({ count_max: 20 }))).toMatchObject({ sent: 20, accepted: 20, wrong: 0, errors: {} })
+})
+
+test('a body that ends with its connection is a whole answer', async () => {
+  server = await answering((socket) => socket.end(`HTTP/1.1 201 Created\r\n\r\n${HELD}`))
+  expect(await runLoad(plan({ count_max: 10 }))).toMatchObject({ accepted: 10, wrong: 0, errors: {} })
+})
+
+test('a connection closed without an answer, and an answer that never comes, are errors', async () => {
+  server = await answering((socket, number) => {
+    if (number === 0) socket.destroy()
+    else if (number === 1) return
+    else socket.write(response(201, HELD))
+  })
+  const counts = await runLoad(plan({ count_max: 10, timeout_ms: 200 }))
+  expect(counts).toMatchObject({ sent: 10, accepted: 8, errors: { closed: 1, timeout: 1 } })
+})
+
+test('a reserve and its confirm go over one connection, in that order', async () => {
+  const id = '019a0000-0000-7000-8000-000000000001'
+  server = await answering((socket, _, request) => {
+    const confirms = request.startsWith(`POST /v1/reservations/${id}/confirm `)
+    socket.write(
+      confirms ? response(200, `{"id":"${id}","status":"confirmed"}`) : response(201, `{"id":"${id}",${HELD.slice(1)}`),
+    )
+  })
+  const counts = await runLoad(plan({ connections: 1, count_max: 10, scenario: { kind: 'pair', skus: 1 } }))
+  expect(counts).toMatchObject({ accepted: 10, wrong: 0, by_status: { 200: 5, 201: 5 } })
+})
+
+test('a batch is right only if every item was held', async () => {
+  const item = '{"status":201,"reservation":{}}'
+  const results = [`{"results":[${item},${item}]}`, `{"results":[${item},{"status":409}]}`]
+  server = await answering((socket, number) => socket.write(response(200, results[number % 2]!)))
+  const scenario = { kind: 'batch' as const, skus: 1, size: 2 }
+  expect(await runLoad(plan({ connections: 1, count_max: 4, scenario }))).toMatchObject({ accepted: 2, wrong: 2 })
+})
+
+test('a closed loop times a request from when it was sent', async () => {
+  server = await answering((socket) => setTimeout(() => socket.write(response(201, HELD)), 50))
+  const { latency } = merge([await runLoad(plan({ connections: 2, count_max: 8 }))])
+  expect(latency.p50_us).toBeGreaterThan(45_000)
+  expect(latency.p50_us).toBeLessThan(150_000)
+})
+
+test('an open loop times a request from when it was due, though it waited for a connection', async () => {
+  // Each answer takes 50 ms, and one connection is there for a request every 10 ms: the tenth is sent 350 ms late.
+  server = await answering((socket) => setTimeout(() => socket.write(response(201, HELD)), 50))
+  const { latency, sent } = merge([
+    await runLoad(plan({ connections: 1, rate: 100, duration_ms: 100, timeout_ms: 3000 })),
+  ])
+  expect(sent).toBe(10)
+  expect(latency.max_us).toBeGreaterThan(380_000)
+  expect(latency.p50_us).toBeGreaterThan(180_000)
+})
+
+test('an open loop sends at its rate although answers are slow, and opens connections for that', async () => {
+  server = await answering((socket) => setTimeout(() => socket.write(response(201, HELD)), 300))
+  const counts = await runLoad(plan({ connections: 500, rate: 1000, duration_ms: 300 }))
+  expect(counts).toMatchObject({ sent: 300, accepted: 300, unsent: 0 })
+  expect(counts.ended_at - counts.started_at).toBeLessThan(2000)
+})
+
+test('what two processes saw is put together', async () => {
+  server = await answering((socket) => socket.write(response(201, HELD)))
+  const result = await drive(plan({ count_max: 100 }), 2)
+  expect(result).toMatchObject({ sent: 100, accepted: 100, wrong: 0, errors: {} })
+  expect(result.latency.count).toBe(100)
+  expect(result.elapsed_ms).toBeGreaterThan(0)
+  expect(server.requests).toHaveLength(100)
+})
+
+test('a percentile is right to one per cent, also of two histograms together', () => {
+  const [even, odd] = [new Histogram(), new Histogram()]
+  for (let us = 1; us <= 100_000; us++) (us % 2 === 0 ? even : odd).record(us)
+  even.add(odd.pack())
+  for (const fraction of [0.01, 0.5, 0.9, 0.99, 0.999]) {
+    expect(Math.abs(even.percentile(fraction) / (fraction * 100_000) - 1)).toBeLessThan(0.01)
+  }
+  expect(even.summary()).toMatchObject({ count: 100_000, max_us: 100_000 })
+  expect(new Histogram().summary().p99_us).toBe(0)
+})
+
+test('a duration beyond two minutes counts as that', () => {
+  const histogram = new Histogram()
+  histogram.record(1e12)
+  expect(histogram.summary().max_us).toBe(2 ** 27 - 1)
+})
