@@ -107,10 +107,19 @@ function toStep(hold: StoredReservation): Step {
 }
 
 /**
+ * Which counters of the next overdue holds somebody keeps locked, or keeps locked of those in `before`: asked before a
+ * sweep, which would otherwise find out with other counters in its hands that everybody wants.
+ */
+export async function findKeptLocked(db: Knex, take: Take, before: readonly string[]): Promise<string[]> {
+  const now = await findLockedSkus(db, await peekOverdue(db, take))
+  return findStillLocked(db, [...new Set([...before, ...now])])
+}
+
+/**
  * Which of these counters are still locked, each waited for while nothing else is locked: a batch that met them again would
  * keep the counters before them from everybody for as long as it waits.
  */
-export async function findStillLocked(db: Knex, skus: readonly string[]): Promise<string[]> {
+async function findStillLocked(db: Knex, skus: readonly string[]): Promise<string[]> {
   const locked: string[] = []
   for (const sku of skus.slice(0, STILL_LOCKED_MAX)) {
     try {
@@ -125,6 +134,7 @@ export async function findStillLocked(db: Knex, skus: readonly string[]): Promis
 
 async function findLockedSkus(db: Knex, holds: readonly { skus: string[] }[]): Promise<string[]> {
   const skus = [...new Set(holds.flatMap((hold) => hold.skus))]
+  if (skus.length === 0) return []
   const unlocked = new Set(await selectUnlockedSkus(db, skus))
   return skus.filter((sku) => !unlocked.has(sku))
 }

@@ -35,7 +35,7 @@ const RECLAIMS_MAX = 8
 export type FlightDeps = PlanSettings & {
   db: Knex
   onClosed: OnClosed
-  /** SKUs whose counters were found locked by another session, for reclaims to leave alone. */
+  /** SKUs whose counters were found locked by another session: reclaims leave them alone, their requests wait apart. */
   known_locked: Set<string>
   observePhase: (phase: 'read' | 'write', duration_ms: number) => void
 }
@@ -66,7 +66,7 @@ export async function fly(
   operations: readonly Operation[],
   { deadline, isApart, waits_for }: FlightOptions,
 ): Promise<Map<Operation, Outcome>> {
-  if (waits_for !== undefined) await waitAlone(deps.db, operations, waits_for)
+  if (waits_for !== undefined) await waitAlone(deps, operations, waits_for)
   const ignored = new Set<string>()
   const settled = new Set<string>()
   const denied = new Map<Operation, Outcome>()
@@ -76,7 +76,7 @@ export async function fly(
     const started = performance.now()
     const { plan, view } = await reading(() => lookAndDraw(deps, deps.db, operations, with_keys, denied))
     deps.observePhase('read', performance.now() - started)
-    if (isApart !== undefined) throwIfApart(operations, view, isApart)
+    if (isApart !== undefined) throwIfApart(operations, view, (one) => isApart(one) || isKnownLocked(deps, one))
     if (plan.short.size > 0 && (await reclaimShort(deps, { operations, plan, view }, ignored))) {
       if (looks + 1 >= RECLAIMS_MAX || performance.now() > reclaim_until) denyShort(plan, denied)
       continue
@@ -348,11 +348,11 @@ function findApart(
  * Waits for a row that somebody kept locked while nothing else is locked. Without this an order of two SKUs would keep the
  * first one's counter from everybody for as long as it waits for the second.
  */
-async function waitAlone(db: Knex, operations: readonly Operation[], subject: string): Promise<void> {
+async function waitAlone(deps: FlightDeps, operations: readonly Operation[], subject: string): Promise<void> {
   const row = rowOf(subject)
   if (row === undefined) return
   try {
-    await transaction(db, async (tx) => {
+    await transaction(deps.db, async (tx) => {
       if ('sku' in row) await lockLevels(tx, [row.sku])
       else await lockReservations(tx, [row.reservation_id])
     })
@@ -360,6 +360,13 @@ async function waitAlone(db: Knex, operations: readonly Operation[], subject: st
     if (!isLockTimeout(error)) throw error
     throw new Blocked(new Map(operations.map((operation) => [operation, subject])))
   }
+  if ('sku' in row) deps.known_locked.delete(row.sku)
+}
+
+function isKnownLocked({ known_locked }: FlightDeps, subject: string): boolean {
+  if (known_locked.size === 0) return false
+  const row = rowOf(subject)
+  return row !== undefined && 'sku' in row && known_locked.has(row.sku)
 }
 
 // The queue knows the SKUs of a reserve, but those of a confirm only once its reservation has been read.

@@ -3,7 +3,7 @@ import { schedule, type ScheduledTask } from 'node-cron'
 import type { Logger } from 'pino'
 import { describeError } from '../database/sqlstate.ts'
 import type { Metrics } from '../metrics.ts'
-import { expireOverdue, findStillLocked } from './expire.ts'
+import { expireOverdue, findKeptLocked } from './expire.ts'
 import type { OnClosed } from './hooks.ts'
 import { forgetSetAside, noteSweepFinished, noteSweepStarted } from './queries.ts'
 
@@ -92,9 +92,10 @@ async function sweep(
   const summary: SweepSummary = { expired: 0, batches: 0, set_aside: 0, blocked_skus: [], duration_ms: 0 }
   try {
     await noteSweepStarted(deps.db, deps.instance)
-    summary.blocked_skus.push(...(await findStillLocked(deps.db, locked_before)))
+    const all = { limit: SWEEP_SIZE_MAX, skus: null, except_skus: [], except_ids: [] }
+    summary.blocked_skus.push(...(await findKeptLocked(deps.db, all, locked_before)))
     for (let full = true; full && summary.batches < BATCHES_MAX && !isStopping(); summary.batches++) {
-      const take = { limit: SWEEP_SIZE_MAX, skus: null, except_skus: summary.blocked_skus, except_ids: [] }
+      const take = { ...all, except_skus: summary.blocked_skus }
       const { expired, failed, blocked_skus } = await expireOverdue(deps.db, take, deps.onClosed)
       for (const { id, failures, error } of failed) {
         deps.log.error({ err: error, reservation_id: id, failures }, 'a hold could not be expired and was set aside')
