@@ -10,14 +10,10 @@ import { reservationRoutes, type ReservationRoutesDeps } from '../reservations/r
 import { stockRoutes, type StockRoutesDeps } from '../stock/routes.ts'
 import { docsRouter } from './docs.ts'
 import { healthRoutes } from './health.ts'
-import { accessLog } from './middleware/access_log.ts'
 import { createAuthorizer } from './middleware/authorize.ts'
 import { draining } from './middleware/draining.ts'
-import { measure } from './middleware/measure.ts'
-import { problems } from './middleware/problems.ts'
+import { observe } from './middleware/observe.ts'
 import { requireHost } from './middleware/require_host.ts'
-import { requestId } from './middleware/request_id.ts'
-import { API_HEADERS, securityHeaders } from './middleware/security_headers.ts'
 import { unmatched } from './middleware/unmatched.ts'
 import { openApiDocument } from './openapi.ts'
 import type { Route } from './route.ts'
@@ -58,11 +54,7 @@ export function createApp(deps: AppDeps): Koa {
   app.on('error', (error: unknown) => deps.log.debug({ err: error }, 'a connection failed'))
   const routes = apiRoutes(deps)
   app
-    .use(requestId())
-    .use(accessLog(deps.log))
-    .use(measure(deps.metrics))
-    .use(problems(deps.log))
-    .use(securityHeaders(API_HEADERS))
+    .use(observe(deps.log, deps.metrics))
     .use(requireHost())
     .use(draining(deps.isDraining))
     .use(createRouter(routes, { authorizer: createAuthorizer(deps.authenticator), metrics: deps.metrics }))

@@ -4,7 +4,7 @@ import type { Context } from 'koa'
 import { createRequire } from 'node:module'
 import { dirname } from 'node:path'
 import type { RequestMeter } from '../metrics.ts'
-import { DOCS_HEADERS, securityHeaders } from './middleware/security_headers.ts'
+import { API_HEADERS, DOCS_HEADERS, pageHeaders } from './middleware/security_headers.ts'
 import { documentedProblems } from './problem.ts'
 import { metered } from './router.ts'
 
@@ -20,7 +20,7 @@ const CACHED_MS = 86_400_000
  */
 export function docsRouter(document: string, meter: RequestMeter): Router {
   const router = new Router({ strict: true, sensitive: true })
-  const headers = securityHeaders(DOCS_HEADERS)
+  const headers = pageHeaders(DOCS_HEADERS)
   const metering = metered(meter)
   for (const [path, { type, text }] of Object.entries(PAGES)) {
     router.get(path, metering, headers, (ctx) => sendText(ctx, type, text))
@@ -30,7 +30,7 @@ export function docsRouter(document: string, meter: RequestMeter): Router {
       await send(ctx, file, { root: SWAGGER_UI, maxage: CACHED_MS })
     })
   }
-  router.get('/openapi.json', metering, (ctx) => sendText(ctx, JSON_TYPE, document))
+  router.get('/openapi.json', metering, pageHeaders(API_HEADERS), (ctx) => sendText(ctx, JSON_TYPE, document))
   return router
 }
 

@@ -12,16 +12,23 @@ export function readIdempotencyKey(request: IncomingMessage): Result<string | un
   const value = request.headers['idempotency-key']
   if (value === undefined) return ok(undefined)
   // Node joins a repeated header with a comma, which would make one key out of two.
-  if (
-    typeof value !== 'string' ||
-    !PATTERN.test(value) ||
-    (request.headersDistinct['idempotency-key']?.length ?? 1) > 1
-  ) {
+  if (typeof value !== 'string' || !PATTERN.test(value) || isRepeated(request.rawHeaders)) {
     const message = 'must be one value of 1 to 255 printable ASCII characters'
     return refused({ code: 'invalid_request', errors: [{ path: 'header/Idempotency-Key', message }] })
   }
   return ok(value)
 }
+
+function isRepeated(raw_headers: readonly string[]): boolean {
+  let seen = 0
+  for (let i = 0; i < raw_headers.length; i += 2) {
+    const name = raw_headers[i]!
+    if (name.length === NAME.length && name.toLowerCase() === NAME) seen += 1
+  }
+  return seen > 1
+}
+
+const NAME = 'idempotency-key'
 
 /**
  * The key of a request with the hash of what it stands for, ready to be spread into the room's request. "The same

@@ -1,6 +1,7 @@
 import type { Context } from 'koa'
 import { Type, type Static } from 'typebox'
 import { DatabaseUnavailable, type Refusal } from '../errors.ts'
+import { send } from './send.ts'
 
 /**
  * The one table from a refusal to an answer: RFC 9457 problem details. Every `detail` says what to do next, and every 503
@@ -23,6 +24,7 @@ type Problem<C extends Code> = {
   retry_after_seconds?: (refusal: Of<C>) => number
 }
 
+const PROBLEM_JSON = 'application/problem+json; charset=utf-8'
 const NOTHING_WRITTEN = () => ({ outcome: 'none' })
 
 const PROBLEMS: { [C in Code]: Problem<C> } = {
@@ -269,13 +271,12 @@ export function problem(refusal: Refusal, request_id: string): ProblemBody {
 export function refuse(ctx: Context, refusal: Refusal): void {
   const body = problem(refusal, ctx.state.request_id as string)
   const retry_after_seconds = PROBLEMS[refusal.code].retry_after_seconds?.(refusal as never)
-  ctx.status = body.status
-  ctx.set('Content-Type', 'application/problem+json; charset=utf-8')
-  if (retry_after_seconds !== undefined) ctx.set('Retry-After', String(retry_after_seconds))
-  if (refusal.code === 'unauthenticated') ctx.set('WWW-Authenticate', 'Bearer realm="stock"')
-  if (refusal.code === 'method_not_allowed') ctx.set('Allow', refusal.allow.join(', '))
+  const headers: string[] = []
+  if (retry_after_seconds !== undefined) headers.push('Retry-After', String(retry_after_seconds))
+  if (refusal.code === 'unauthenticated') headers.push('WWW-Authenticate', 'Bearer realm="stock"')
+  if (refusal.code === 'method_not_allowed') headers.push('Allow', refusal.allow.join(', '))
   ctx.state.code = body.code
-  ctx.body = JSON.stringify(body)
+  send(ctx, { status: body.status, type: PROBLEM_JSON, text: JSON.stringify(body), headers })
 }
 
 /** The refusal that an exception amounts to; undefined for a bug. */

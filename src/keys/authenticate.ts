@@ -27,28 +27,36 @@ export type Authenticated = {
   open: boolean
 }
 
+export type Caller = Authenticated | { ok: false; refusal: Refusal }
+
 export type Authenticator = {
+  /** Who it is if that is known without asking the database; nearly always it is. */
+  recall(secret: string | undefined): Authenticated | undefined
   /**
    * @param secret what stood after `Bearer`, undefined where nothing did
    * @throws DatabaseUnavailable if the database is away and what it said last is older than 5 s
    */
-  authenticate(secret: string | undefined): Promise<Authenticated | { ok: false; refusal: Refusal }>
+  authenticate(secret: string | undefined): Promise<Caller>
 }
 
 /** @param deps.now a clock in milliseconds, for tests */
 export function createAuthenticator(deps: { db: Knex; now?: () => number }): Authenticator {
   const { db, now = () => performance.now() } = deps
-  const findSecret = createSecretFinder(db, now)
+  const secrets = createSecretFinder(db, now)
   const isClosed = createClosedCheck(db, now)
 
   return {
+    recall(secret) {
+      if (secret === undefined || !mayBeSecret(secret)) return undefined
+      const { id, digest } = fingerprint(secret)
+      const known = secrets.recall(id)
+      return known && timingSafeEqual(known.digest, digest) ? known.caller : undefined
+    },
     async authenticate(secret) {
-      if (secret !== undefined && secret.length >= SECRET_LENGTH_MIN && secret.length <= SECRET_LENGTH_MAX) {
+      if (secret !== undefined && mayBeSecret(secret)) {
         const { id, digest } = fingerprint(secret)
-        const known = await findSecret(id)
-        if (known && timingSafeEqual(known.digest, digest)) {
-          return { ok: true, client: known.name, scopes: effectiveScopes(known.scopes), open: false }
-        }
+        const known = await secrets.find(id)
+        if (known && timingSafeEqual(known.digest, digest)) return known.caller
       }
       if (!(await isClosed())) return { ok: true, client: '', scopes: EVERYTHING, open: true }
       return refused({
@@ -67,32 +75,51 @@ export function hasEverHadKeys(db: Knex): Promise<boolean> {
   return selectHasEverHadKeys(db)
 }
 
+function mayBeSecret(text: string): boolean {
+  return text.length >= SECRET_LENGTH_MIN && text.length <= SECRET_LENGTH_MAX
+}
+
+type KnownSecret = { digest: Buffer; caller: Authenticated }
+
+type SecretFinder = {
+  recall(id: string): KnownSecret | null | undefined
+  find(id: string): Promise<KnownSecret | null>
+}
+
 /** Finds secrets by id; those who ask for the same one at the same time share one query. */
-function createSecretFinder(db: Knex, now: () => number): (id: string) => Promise<ValidSecret | null> {
-  const cache = new LRUCache<string, { secret: ValidSecret | null }>({
+function createSecretFinder(db: Knex, now: () => number): SecretFinder {
+  const cache = new LRUCache<string, { secret: KnownSecret | null }>({
     max: CACHE_ENTRIES_MAX,
     ttl: CACHE_MS,
     ttlResolution: 0,
     perf: { now },
   })
-  const inFlight = new Map<string, Promise<ValidSecret | null>>()
+  const inFlight = new Map<string, Promise<KnownSecret | null>>()
 
-  async function ask(id: string): Promise<ValidSecret | null> {
+  async function ask(id: string): Promise<KnownSecret | null> {
     const asked_at = now()
-    const secret = (await selectValidSecret(db, id)) ?? null
+    const found = await selectValidSecret(db, id)
+    const secret = found === undefined ? null : { digest: found.digest, caller: callerOf(found) }
     // A rotated secret that ends in 2 s must not be believed for 5; lru-cache takes a ttl of 0 for "for ever".
-    const ttl = Math.max(1, Math.min(CACHE_MS, secret?.ends_in_ms ?? CACHE_MS))
+    const ttl = Math.max(1, Math.min(CACHE_MS, found?.ends_in_ms ?? CACHE_MS))
     cache.set(id, { secret }, { ttl, start: asked_at })
     return secret
   }
 
-  return (id) => {
-    const cached = cache.get(id)
-    if (cached) return Promise.resolve(cached.secret)
-    const asked = inFlight.get(id) ?? ask(id).finally(() => inFlight.delete(id))
-    inFlight.set(id, asked)
-    return asked
+  return {
+    recall: (id) => cache.get(id)?.secret,
+    find(id) {
+      const cached = cache.get(id)
+      if (cached) return Promise.resolve(cached.secret)
+      const asked = inFlight.get(id) ?? ask(id).finally(() => inFlight.delete(id))
+      inFlight.set(id, asked)
+      return asked
+    },
   }
+}
+
+function callerOf({ name, scopes }: ValidSecret): Authenticated {
+  return { ok: true, client: name, scopes: scopes.includes('admin') ? EVERYTHING : new Set(scopes), open: false }
 }
 
 /** Whether a key is needed. "No" is believed for 5 s, "yes" for ever: keys are never deleted. */
@@ -117,7 +144,3 @@ function createClosedCheck(db: Knex, now: () => number): () => Promise<boolean> 
 }
 
 const EVERYTHING: ReadonlySet<Scope> = new Set(SCOPES)
-
-function effectiveScopes(scopes: readonly Scope[]): ReadonlySet<Scope> {
-  return scopes.includes('admin') ? EVERYTHING : new Set(scopes)
-}

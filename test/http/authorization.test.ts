@@ -13,6 +13,7 @@ const KEYS: Record<string, Scope[]> = {
 
 const withKeys: Pick<AppDeps, 'authenticator'> = {
   authenticator: {
+    recall: () => undefined,
     authenticate: (secret) => {
       const scopes = secret === undefined ? undefined : KEYS[secret]
       return Promise.resolve(
@@ -129,6 +130,7 @@ test('an address that fails again and again is told to wait, while a key that wa
   let asked = 0
   const app = await serveFakes({
     authenticator: {
+      recall: () => undefined,
       authenticate: (secret) => {
         asked++
         return withKeys.authenticator.authenticate(secret)

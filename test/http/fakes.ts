@@ -39,6 +39,7 @@ export function fakeDeps(overrides: Partial<AppDeps> = {}): AppDeps {
     log: pino({ level: 'silent' }),
     metrics: createMetrics({ process_metrics: false }),
     authenticator: {
+      recall: () => undefined,
       authenticate: () =>
         Promise.resolve({ ok: true, client: '', scopes: new Set(['read', 'reserve', 'admin'] as const), open: true }),
     },

@@ -1,5 +1,6 @@
 import type { Context, Middleware } from 'koa'
-import type { Authenticated, Authenticator } from '../../keys/authenticate.ts'
+import type { Refusal } from '../../errors.ts'
+import type { Authenticated, Authenticator, Caller } from '../../keys/authenticate.ts'
 import { createGuesses } from '../guesses.ts'
 import { isLocal } from '../local.ts'
 import { refuse } from '../problem.ts'
@@ -14,22 +15,32 @@ export type Authorizer = (scope: Scope) => Middleware
 export function createAuthorizer(authenticator: Authenticator): Authorizer {
   const guesses = createGuesses()
 
-  return (scope) => async (ctx, next) => {
+  async function refuseStranger(ctx: Context, address: string, refusal: Refusal): Promise<void> {
+    const retry_after_seconds = await guesses.failed(address)
+    refuse(ctx, retry_after_seconds > 0 ? { code: 'rate_limited', retry_after_seconds } : refusal)
+  }
+
+  return (scope) => (ctx, next) => {
     const secret = bearerOf(ctx)
     const address = ctx.req.socket.remoteAddress ?? ''
     const wait_seconds = guesses.wait(address, secret)
-    if (wait_seconds > 0) return refuse(ctx, { code: 'rate_limited', retry_after_seconds: wait_seconds })
-    const caller = await authenticator.authenticate(secret)
-    if (!caller.ok) {
-      const retry_after_seconds = await guesses.failed(address)
-      return refuse(ctx, retry_after_seconds > 0 ? { code: 'rate_limited', retry_after_seconds } : caller.refusal)
+    if (wait_seconds > 0) return stop(ctx, { code: 'rate_limited', retry_after_seconds: wait_seconds })
+    const goOn = (caller: Caller): Promise<unknown> => {
+      if (!caller.ok) return refuseStranger(ctx, address, caller.refusal)
+      if (secret !== undefined && !caller.open) guesses.succeeded(secret)
+      const forbidden = whyForbidden(ctx, caller, scope)
+      if (forbidden !== undefined) return stop(ctx, { code: 'forbidden', detail: forbidden })
+      ctx.state.client = caller.client
+      return next()
     }
-    if (secret !== undefined && !caller.open) guesses.succeeded(secret)
-    const forbidden = whyForbidden(ctx, caller, scope)
-    if (forbidden !== undefined) return refuse(ctx, { code: 'forbidden', detail: forbidden })
-    ctx.state.client = caller.client
-    return next()
+    const known = authenticator.recall(secret)
+    return known === undefined ? authenticator.authenticate(secret).then(goOn) : goOn(known)
   }
+}
+
+function stop(ctx: Context, refusal: Refusal): Promise<void> {
+  refuse(ctx, refusal)
+  return Promise.resolve()
 }
 
 function whyForbidden(ctx: Context, { open, scopes }: Authenticated, scope: Scope): string | undefined {

@@ -1,4 +1,4 @@
-import type { Context, Middleware } from 'koa'
+import type { Context, Middleware, Next } from 'koa'
 import type { IncomingMessage } from 'node:http'
 import type { Refusal } from '../../errors.ts'
 import { findUnstorable, parseJson } from '../json.ts'
@@ -17,23 +17,33 @@ export function readBody(options: { optional: boolean; limit_bytes: number }): M
   const { optional, limit_bytes } = options
   const too_large: Refusal = { code: 'payload_too_large', limit_bytes }
 
-  return async (ctx, next) => {
-    const length = announcedLength(ctx)
-    if (length === 0) return optional ? next() : refuse(ctx, EMPTY)
-    if (!isJson(ctx)) return refuse(ctx, { code: 'unsupported_media_type' })
-    if (length !== undefined && length > limit_bytes) return refuse(ctx, too_large)
-    const bytes = await receive(ctx.req, limit_bytes)
-    if (bytes === 'too large') return refuse(ctx, too_large)
+  const goOn = (ctx: Context, next: Next, bytes: Received): Promise<unknown> => {
+    if (bytes === 'too large') return stop(ctx, too_large)
     // The client has left, so nobody reads this.
-    if (bytes === 'broken off') return refuse(ctx, { code: 'malformed_json', detail: 'the body broke off' })
-    if (bytes.length === 0) return optional ? next() : refuse(ctx, EMPTY)
+    if (bytes === 'broken off') return stop(ctx, { code: 'malformed_json', detail: 'the body broke off' })
+    if (bytes.length === 0) return optional ? next() : stop(ctx, EMPTY)
     const refusal = take(ctx, bytes)
-    return refusal === undefined ? next() : refuse(ctx, refusal)
+    return refusal === undefined ? next() : stop(ctx, refusal)
+  }
+
+  return (ctx, next) => {
+    const length = announcedLength(ctx)
+    if (length === 0) return optional ? next() : stop(ctx, EMPTY)
+    if (!isJson(ctx)) return stop(ctx, { code: 'unsupported_media_type' })
+    if (length !== undefined && length > limit_bytes) return stop(ctx, too_large)
+    return receive(ctx.req, limit_bytes).then((bytes) => goOn(ctx, next, bytes))
   }
 }
 
+function stop(ctx: Context, refusal: Refusal): Promise<void> {
+  refuse(ctx, refusal)
+  return Promise.resolve()
+}
+
+type Received = Buffer | 'too large' | 'broken off'
+
 /** The whole body. What comes after the limit is thrown away by Node, which reads on to keep the connection usable. */
-function receive(request: IncomingMessage, limit_bytes: number): Promise<Buffer | 'too large' | 'broken off'> {
+function receive(request: IncomingMessage, limit_bytes: number): Promise<Received> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = []
     let size = 0
@@ -42,8 +52,9 @@ function receive(request: IncomingMessage, limit_bytes: number): Promise<Buffer 
       if (size > limit_bytes) resolve('too large')
       else chunks.push(chunk)
     })
-    request.once('end', () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)))
-    request.once('error', () => resolve('broken off'))
+    // Not once(): a promise settles once anyway, and a listener that need not be wrapped is cheaper.
+    request.on('end', () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)))
+    request.on('error', () => resolve('broken off'))
   })
 }
 

@@ -5,14 +5,12 @@ import { Socket } from 'node:net'
 
 type Options = Parameters<typeof helmet>[0]
 
-/**
- * Helmet's headers. They are the same for every answer, so helmet is asked once and its headers are set on each: run
- * for each request it costs more than the rest of the middleware together.
- */
-export function securityHeaders(options: Options): Middleware {
+/** Helmet's headers and the request's id, for answers that Koa sends; others have them from `send`. */
+export function pageHeaders(options: Options): Middleware {
   const headers = computeHeaders(options)
   return (ctx, next) => {
     for (const [name, value] of headers) ctx.res.setHeader(name, value)
+    ctx.res.setHeader('X-Request-Id', ctx.state.request_id as string)
     return next()
   }
 }
@@ -53,7 +51,11 @@ export const DOCS_HEADERS: Options = {
   },
 }
 
-function computeHeaders(options: Options): [string, string][] {
+/**
+ * Helmet's headers, names and values. They are the same for every answer, so helmet is asked once: run for each request it
+ * costs more than the rest of the middleware together.
+ */
+export function computeHeaders(options: Options): [string, string][] {
   const response = new ServerResponse(new IncomingMessage(new Socket()))
   let done = false
   helmet(options)(response.req, response, () => (done = true))

@@ -30,3 +30,6 @@ const reservation: Reservation = {
 service.reservations.reserve = () => Promise.resolve({ ok: true, value: { reservation, replayed: false } })
 
 service.server.listen(config.port, config.host)
+
+// The processor profile that --profile asks for is written by an orderly end only.
+process.once('SIGTERM', () => process.exit(0))

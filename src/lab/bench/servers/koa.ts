@@ -12,3 +12,4 @@ app.use((ctx) => {
   ctx.body = BARE_ANSWER
 })
 createServer(app.callback()).listen(Number(process.argv[2]), '127.0.0.1')
+process.once('SIGTERM', () => process.exit(0))

@@ -1,0 +1,66 @@
+import type { Context, Middleware } from 'koa'
+import { randomUUID } from 'node:crypto'
+import type { Logger } from 'pino'
+import type { Metrics, RequestMeter } from '../../metrics.ts'
+import { hasLeft } from '../disconnect.ts'
+import { refusalOf, refuse } from '../problem.ts'
+
+/** What nginx calls a client that closed the connection before its answer. */
+const CLIENT_LEFT = 499
+const SANE_ID = /^[!-~]{1,128}$/
+
+/**
+ * Sees every request from its first step to its answer: names it, so that an answer, a log line and a bug report can be
+ * brought together; answers what was thrown (a lost database as 503, anything else as 500, with the details in the log
+ * alone); counts and times it with the meter that its route has put into `ctx.state.meter`; and logs one flat line, never
+ * a body, a query (it may name a customer) or a header. One middleware, because each that waits for the next costs 4 µs.
+ */
+export function observe(log: Logger, metrics: Pick<Metrics, 'meter'>): Middleware {
+  const unmatched = metrics.meter('any', 'unmatched')
+  const logs = log.isLevelEnabled('info')
+
+  return (ctx, next) => {
+    const started = performance.now()
+    ctx.state.request_id = requestIdOf(ctx)
+    const account = (): void => {
+      const duration_ms = performance.now() - started
+      const meter = (ctx.state.meter as RequestMeter | undefined) ?? unmatched
+      meter(ctx.res.statusCode, duration_ms)
+      if (logs) log.info(lineOf(ctx, duration_ms), 'request')
+    }
+    return next().then(account, (error: unknown) => {
+      fail(ctx, error, log)
+      account()
+    })
+  }
+}
+
+function requestIdOf(ctx: Context): string {
+  const sent = ctx.req.headers['x-request-id']
+  return typeof sent === 'string' && SANE_ID.test(sent) ? sent : randomUUID()
+}
+
+function lineOf(ctx: Context, duration_ms: number): Record<string, unknown> {
+  return {
+    request_id: ctx.state.request_id as string,
+    method: ctx.req.method,
+    path: pathOf(ctx.req.url ?? ''),
+    status: hasLeft(ctx) ? CLIENT_LEFT : ctx.res.statusCode,
+    code: ctx.state.code as string | undefined,
+    client: ctx.state.client as string | undefined,
+    duration_ms: Math.round(duration_ms * 100) / 100,
+  }
+}
+
+function pathOf(url: string): string {
+  const query = url.indexOf('?')
+  return query < 0 ? url : url.slice(0, query)
+}
+
+function fail(ctx: Context, error: unknown, log: Logger): void {
+  const refusal = refusalOf(error)
+  if (refusal === undefined && !hasLeft(ctx)) {
+    log.error({ request_id: ctx.state.request_id as string, err: error }, 'a request failed unexpectedly')
+  }
+  refuse(ctx, refusal ?? { code: 'internal_error' })
+}
