@@ -1,6 +1,6 @@
 import { hostname } from 'node:os'
 import type { AddressInfo } from 'node:net'
-import { pino, type Logger } from 'pino'
+import type { Logger } from 'pino'
 import { compose, type Service } from './compose.ts'
 import { ConfigError, loadConfig, type Config } from './config.ts'
 import { migrateToLatest, schemaState, seedDemo } from './database/migrations.ts'
@@ -8,6 +8,7 @@ import { openDatabase, type OpenDatabase } from './database/open.ts'
 import { inspectServer } from './database/server.ts'
 import { hasEverHadKeys } from './keys/authenticate.ts'
 import { ensureBootstrapKey } from './keys/keys.ts'
+import { createLog } from './log.ts'
 
 /** serve: settings, database, app, schedule; and the way back in reverse. */
 
@@ -25,7 +26,7 @@ class StartError extends Error {}
 
 async function main(): Promise<void> {
   const config = loadConfig()
-  const log = pino({ level: config.log_level })
+  const log = createLog(config.log_level)
   const database = await openDatabase(config, { log, application_name: 'stock start', max: 2 })
   let service: Service | undefined
   try {

@@ -143,8 +143,8 @@ export function wants(lines: Line[] | string, more: Partial<ReserveRequest> = {}
 }
 
 /** A key and the hash of what it was sent with. */
-export function keyed(key: string, body = 'the body'): { idempotency: { key: string; request_hash: Buffer } } {
-  return { idempotency: { key, request_hash: Buffer.from(body.padEnd(32)) } }
+export function keyed(key: string, body = 'the body'): { idempotency: { key: string; request_hash: string } } {
+  return { idempotency: { key, request_hash: Buffer.from(body.padEnd(32)).toString('hex') } }
 }
 
 /** Reserves and expects to get it. */

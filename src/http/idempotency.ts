@@ -39,7 +39,7 @@ export function idempotencyOf(
   method: string,
   route: string,
   body: unknown,
-): { idempotency?: { key: string; request_hash: Buffer } } {
+): { idempotency?: { key: string; request_hash: string } } {
   if (key === undefined) return {}
-  return { idempotency: { key, request_hash: hash('sha256', `${method} ${route}\n${canonicalJson(body)}`, 'buffer') } }
+  return { idempotency: { key, request_hash: hash('sha256', `${method} ${route}\n${canonicalJson(body)}`, 'hex') } }
 }

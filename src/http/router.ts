@@ -16,17 +16,21 @@ import type { Route } from './route.ts'
 export function createRouter(routes: readonly Route[], deps: { authorizer: Authorizer; metrics: Metrics }): Middleware {
   // Exactly as declared: /v1/stock/ is not /v1/stock, it is a SKU without a name.
   const router = new Router({ strict: true, sensitive: true })
-  const exact = new Map<string, Middleware>()
+  const exact = new Map<string, Map<string, Middleware>>()
   for (const route of routes) {
     const { method, path } = route
     const meter = metered(deps.metrics.meter(method, path))
     const sentence = [meter, ...authorized(route, deps.authorizer), ...admitted(route), ...read(route)]
     const whole = inOrder([...sentence, validate(route), handle(route)])
     router.register(path.replaceAll(/\{(\w+)\}/g, ':$1'), [method], whole)
-    if (route.params === undefined) exact.set(`${method} ${path}`, whole)
+    if (route.params === undefined) {
+      const paths = exact.get(method) ?? new Map<string, Middleware>()
+      exact.set(method, paths.set(path, whole))
+    }
   }
   const byPattern = router.routes() as Middleware
-  return (ctx, next) => (exact.get(`${ctx.req.method} ${ctx.path}`) ?? byPattern)(ctx, next)
+  // The raw URL: with a query, or written as an absolute one, it is not found here, and the router looks at it properly.
+  return (ctx, next) => (exact.get(ctx.req.method ?? '')?.get(ctx.req.url ?? '') ?? byPattern)(ctx, next)
 }
 
 /** One middleware of many, put together once: the router would do it for every request. */

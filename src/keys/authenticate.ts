@@ -4,7 +4,7 @@ import { timingSafeEqual } from 'node:crypto'
 import { refused, type Refusal } from '../errors.ts'
 import { SCOPES, type Scope } from './keys.ts'
 import { selectHasEverHadKeys, selectValidSecret, type ValidSecret } from './queries.ts'
-import { fingerprint } from './secret.ts'
+import { fingerprint, type Fingerprint } from './secret.ts'
 
 /**
  * Who is calling. What the database said is believed for at most 5 s, counted from before it was asked, so a revocation
@@ -13,6 +13,8 @@ import { fingerprint } from './secret.ts'
 const CACHE_MS = 5000
 /** Far more than there are keys: the rest are guesses, which must not fill the memory. */
 const CACHE_ENTRIES_MAX = 10_000
+/** Secrets whose SHA-256 is remembered, because working it out costs more than the rest of asking who it is. */
+const PROVEN_MAX = 1000
 /** Nothing shorter or longer is a secret, so it is refused without asking the database. */
 const SECRET_LENGTH_MIN = 32
 const SECRET_LENGTH_MAX = 255
@@ -43,20 +45,24 @@ export type Authenticator = {
 export function createAuthenticator(deps: { db: Knex; now?: () => number }): Authenticator {
   const { db, now = () => performance.now() } = deps
   const secrets = createSecretFinder(db, now)
+  // Of secrets that were right once: whoever guesses must not fill it. It says what a secret hashes to, not that it is valid.
+  const proven = new LRUCache<string, Fingerprint>({ max: PROVEN_MAX })
   const isClosed = createClosedCheck(db, now)
 
   return {
     recall(secret) {
-      if (secret === undefined || !mayBeSecret(secret)) return undefined
-      const { id, digest } = fingerprint(secret)
-      const known = secrets.recall(id)
-      return known && timingSafeEqual(known.digest, digest) ? known.caller : undefined
+      const print = secret === undefined ? undefined : proven.get(secret)
+      const known = print && secrets.recall(print.id)
+      return known && timingSafeEqual(known.digest, print.digest) ? known.caller : undefined
     },
     async authenticate(secret) {
       if (secret !== undefined && mayBeSecret(secret)) {
-        const { id, digest } = fingerprint(secret)
-        const known = await secrets.find(id)
-        if (known && timingSafeEqual(known.digest, digest)) return known.caller
+        const print = fingerprint(secret)
+        const known = await secrets.find(print.id)
+        if (known && timingSafeEqual(known.digest, print.digest)) {
+          proven.set(secret, print)
+          return known.caller
+        }
       }
       if (!(await isClosed())) return { ok: true, client: '', scopes: EVERYTHING, open: true }
       return refused({

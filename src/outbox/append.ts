@@ -1,4 +1,4 @@
-import { v7 as uuidv7 } from 'uuid'
+import { newId } from '../ids.ts'
 import type { Executor } from '../database/transaction.ts'
 import { insertOutboxRow } from './queries.ts'
 
@@ -28,7 +28,7 @@ export async function appendEvents(
 ): Promise<void> {
   if (events.length === 0) return
   await insertOutboxRow(db, {
-    id: uuidv7(),
+    id: newId(),
     ordered_at,
     events: JSON.stringify(events),
     event_count: events.length,

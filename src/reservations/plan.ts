@@ -91,7 +91,7 @@ class Board {
   /** Reservations as those before in the batch leave them. */
   readonly #stored: Map<string, StoredReservation>
   readonly #available = new Map<string, number>()
-  readonly #made = new Map<string, { request_hash: Buffer; reservation: Reservation }>()
+  readonly #made = new Map<string, { request_hash: string; reservation: Reservation }>()
 
   constructor(view: View, settings: PlanSettings) {
     this.#view = view
@@ -143,7 +143,7 @@ class Board {
             reservation: presentReservation(this.#stored.get(stored.id) ?? stored),
           }
     if (made === undefined) return undefined
-    if (!made.request_hash.equals(request.idempotency.request_hash)) return refused({ code: 'idempotency_key_reused' })
+    if (made.request_hash !== request.idempotency.request_hash) return refused({ code: 'idempotency_key_reused' })
     return ok({ reservation: made.reservation, replayed: true })
   }
 

@@ -47,7 +47,7 @@ export function selectReservations(db: Executor, ids: readonly string[]): Promis
   return rows<StoredReservation>(db, `SELECT ${COLUMNS} FROM reservations r WHERE r.id = ANY (?::uuid[])`, [ids])
 }
 
-export type KeyedReservation = StoredReservation & { client: string; idempotency_key: string; request_hash: Buffer }
+export type KeyedReservation = StoredReservation & { client: string; idempotency_key: string; request_hash: string }
 
 /** The reservations that these keys made. The two arrays are parallel. */
 export function selectByKeys(
@@ -57,7 +57,7 @@ export function selectByKeys(
 ): Promise<KeyedReservation[]> {
   return rows<KeyedReservation>(
     db,
-    `SELECT ${COLUMNS}, r.client, r.idempotency_key, r.request_hash
+    `SELECT ${COLUMNS}, r.client, r.idempotency_key, encode(r.request_hash, 'hex') AS request_hash
      FROM unnest(?::text[], ?::text[]) AS k (client, idempotency_key)
      JOIN reservations r ON r.client = k.client AND r.idempotency_key = k.idempotency_key`,
     [clients, keys],
@@ -77,7 +77,7 @@ export type ReservationInsert = {
   ttl_variant: string | null
   client: string
   idempotency_key: string | null
-  request_hash: Buffer | null
+  request_hash: string | null
 }
 
 /**
@@ -91,9 +91,9 @@ export async function insertReservations(db: Executor, inserts: readonly Reserva
     `INSERT INTO reservations (id, status, skus, quantities, customer_id, reference, metadata, created_at, expires_at,
                                strategy, ttl_variant, client, idempotency_key, request_hash)
      SELECT n.id, 'pending', n.skus::text[], n.quantities::integer[], n.customer_id, n.reference, n.metadata::jsonb,
-            n.created_at, n.expires_at, n.strategy, n.ttl_variant, n.client, n.idempotency_key, n.request_hash
+            n.created_at, n.expires_at, n.strategy, n.ttl_variant, n.client, n.idempotency_key, decode(n.request_hash, 'hex')
      FROM unnest(?::uuid[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::timestamptz[], ?::timestamptz[],
-                 ?::text[], ?::text[], ?::text[], ?::text[], ?::bytea[])
+                 ?::text[], ?::text[], ?::text[], ?::text[], ?::text[])
        AS n (id, skus, quantities, customer_id, reference, metadata, created_at, expires_at, strategy, ttl_variant,
              client, idempotency_key, request_hash)
      ORDER BY n.client COLLATE "C", n.idempotency_key COLLATE "C"

@@ -37,8 +37,8 @@ export type ReserveRequest = {
   idempotency?: Idempotency
 }
 
-/** A key, and the hash of the request that it stands for. */
-export type Idempotency = { key: string; request_hash: Buffer }
+/** A key, and the SHA-256 of the request that it stands for, in hexadecimal. */
+export type Idempotency = { key: string; request_hash: string }
 
 /** A reservation, and whether it is the answer to an earlier request under the same idempotency key. */
 export type Reserved = { reservation: Reservation; replayed: boolean }
@@ -47,7 +47,8 @@ export type Reserved = { reservation: Reservation; replayed: boolean }
 export type Closed = { id: string; status: 'confirmed' | 'released' | 'expired'; reference: string | null }
 
 /** Lines of one SKU summed, in the order of first mention. */
-export function sumLines(lines: readonly Line[]): Line[] {
+export function sumLines(lines: Line[]): Line[] {
+  if (lines.length === 1) return lines
   const quantities = new Map<string, number>()
   for (const { sku, quantity } of lines) quantities.set(sku, (quantities.get(sku) ?? 0) + quantity)
   return Array.from(quantities, ([sku, quantity]) => ({ sku, quantity }))

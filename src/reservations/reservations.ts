@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 import type { Logger } from 'pino'
-import { v7 as uuidv7 } from 'uuid'
+import { newId } from '../ids.ts'
 import { ok, type Result } from '../errors.ts'
 import type { Metrics } from '../metrics.ts'
 import { Batcher, type BatcherLimits, type QueueState } from './batcher.ts'
@@ -98,16 +98,16 @@ export function createReservations(deps: ReservationsDeps): Reservations {
     counted(operation, await flyIn(flights, tx, operation))
   const toReserve = (request: ReserveRequest): Reserve => ({
     verb: 'reserve',
-    id: uuidv7(),
+    id: newId(),
     lines: sumLines(request.lines),
     request,
     ttl_seconds: request.ttl_seconds ?? deps.ttl_seconds,
   })
 
   return {
-    async reserve(request, signal) {
+    reserve(request, signal) {
       const operation = toReserve(request)
-      return counted(operation, await strategy.reserve(operation, signal))
+      return strategy.reserve(operation, signal).then((outcome) => counted(operation, outcome))
     },
     confirm: (request, signal) => submit(toConfirm(request), signal),
     release: (request, signal) => submit(toRelease(request), signal),

@@ -4,7 +4,7 @@ import { IDEMPOTENCY_KEY_PATTERN, idempotencyOf } from '../http/idempotency.ts'
 import { LIMIT_DEFAULT, listJson, PageQuery } from '../http/pagination.ts'
 import { bulkResults, settle } from '../http/bulk.ts'
 import { answer, refuseWith, route, signalOf, type Answer, type Route } from '../http/route.ts'
-import type { Line, Reservation, ReserveRequest } from './reservation.ts'
+import type { Line, Reservation, Reserved, ReserveRequest } from './reservation.ts'
 import type { Reservations } from './reservations.ts'
 import {
   BULK_LINES_MAX,
@@ -80,18 +80,21 @@ function reserve({ reservations, ttl_max_seconds }: ReservationRoutesDeps): Rout
       'overloaded',
       'stock_conflict',
     ],
-    async handle(call) {
+    handle(call) {
       const { body, client, idempotency_key } = call
       const idempotency = idempotencyOf(idempotency_key, 'POST', RESERVE_PATH, body)
       // The parsed body is nobody else's: completed in place it need not be copied.
       const request: ReserveRequest = Object.assign(body, { client }, idempotency)
-      const result = await reservations.reserve(request, signalOf(call))
-      if (!result.ok) return refuseWith(result.refusal)
-      const { reservation, replayed } = result.value
-      const Location = `${RESERVE_PATH}/${reservation.id}`
-      return answer(201, reservationJson(reservation), replayed ? { Location, ...REPLAYED } : { Location })
+      return reservations.reserve(request, signalOf(call)).then(reserved)
     },
   })
+}
+
+function reserved(result: Result<Reserved>): Answer {
+  if (!result.ok) return refuseWith(result.refusal)
+  const { reservation, replayed } = result.value
+  const Location = `${RESERVE_PATH}/${reservation.id}`
+  return answer(201, reservationJson(reservation), replayed ? { Location, ...REPLAYED } : { Location })
 }
 
 /** Lines of one SKU are summed before they are held, so it is the sum that has a bound. */

@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import { v7 as uuidv7 } from 'uuid'
+import { newId } from '../ids.ts'
 import { isLockTimeout } from '../database/sqlstate.ts'
 import { transaction } from '../database/transaction.ts'
 import { ok, refused, type Refusal, type Result } from '../errors.ts'
@@ -15,7 +15,7 @@ export type Adjustment = {
   items: readonly { sku: string; delta: number; reason?: string }[]
   reference?: string
   client: string
-  idempotency?: { key: string; request_hash: Buffer }
+  idempotency?: { key: string; request_hash: string }
 }
 
 export type Adjusted = { levels: Level[]; replayed: boolean }
@@ -58,14 +58,14 @@ export async function adjustStock(db: Knex, request: Adjustment): Promise<Result
 async function claim(
   tx: Knex.Transaction,
   request: Adjustment,
-  idempotency: { key: string; request_hash: Buffer },
+  idempotency: { key: string; request_hash: string },
 ): Promise<Result<Adjusted> | undefined> {
   const { key, request_hash } = idempotency
   const skus = request.items.map((item) => item.sku)
-  if (await insertAdjustment(tx, { id: uuidv7(), client: request.client, key, request_hash, skus })) return undefined
+  if (await insertAdjustment(tx, { id: newId(), client: request.client, key, request_hash, skus })) return undefined
   const earlier = await selectAdjustment(tx, request.client, key)
   if (earlier === undefined) return refused({ code: 'idempotency_key_in_use' })
-  if (!earlier.request_hash.equals(request_hash)) return refused({ code: 'idempotency_key_reused' })
+  if (earlier.request_hash !== request_hash) return refused({ code: 'idempotency_key_reused' })
   return ok({ levels: await readLevels(tx, earlier.skus), replayed: true })
 }
 

@@ -170,14 +170,14 @@ export function selectLedger(
   )
 }
 
-export type AdjustmentKey = { id: string; client: string; key: string; request_hash: Buffer; skus: string[] }
+export type AdjustmentKey = { id: string; client: string; key: string; request_hash: string; skus: string[] }
 
 /** Claims an adjustment's key; false if it is taken. Waits for a twin in flight up to the lock timeout. */
 export async function insertAdjustment(db: Executor, adjustment: AdjustmentKey): Promise<boolean> {
   const inserted = await rows(
     db,
     `INSERT INTO stock_adjustments (id, client, idempotency_key, request_hash, skus)
-     VALUES (?, ?, ?, ?, ?::text[])
+     VALUES (?, ?, ?, decode(?, 'hex'), ?::text[])
      ON CONFLICT (client, idempotency_key) DO NOTHING RETURNING id`,
     [adjustment.id, adjustment.client, adjustment.key, adjustment.request_hash, adjustment.skus],
   )
@@ -189,10 +189,10 @@ export async function selectAdjustment(
   db: Executor,
   client: string,
   key: string,
-): Promise<{ request_hash: Buffer; skus: string[] } | undefined> {
-  const found = await rows<{ request_hash: Buffer; skus: string[] }>(
+): Promise<{ request_hash: string; skus: string[] } | undefined> {
+  const found = await rows<{ request_hash: string; skus: string[] }>(
     db,
-    `SELECT request_hash, skus FROM stock_adjustments WHERE client = ? AND idempotency_key = ?`,
+    `SELECT encode(request_hash, 'hex') AS request_hash, skus FROM stock_adjustments WHERE client = ? AND idempotency_key = ?`,
     [client, key],
   )
   return found[0]

@@ -118,7 +118,7 @@ test('the same body under other names for its order is the same request; an item
       reservations: {
         ...reservations.reservations,
         reserve: (request) => {
-          hashes.push(request.idempotency?.request_hash.toString('hex'))
+          hashes.push(request.idempotency?.request_hash)
           return Promise.resolve(ok({ reservation: reservationOf(request), replayed: false }))
         },
       },

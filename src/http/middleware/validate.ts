@@ -17,7 +17,7 @@ export function validate(route: Route): Middleware {
   return (ctx, next) => {
     const params = readParams(ctx)
     if (!params.ok) return stop(ctx, params.refusal)
-    const query = readQuery(ctx.querystring)
+    const query = readQuery(queryOf(ctx))
     if (!query.ok) return stop(ctx, query.refusal)
     const key = readKey(ctx, route.idempotency)
     if (!key.ok) return stop(ctx, key.refusal)
@@ -35,6 +35,11 @@ export function validate(route: Route): Middleware {
     } satisfies Call<unknown, unknown, unknown>
     return next()
   }
+}
+
+/** Koa parses the whole URL to say that there is no query, as nearly always. */
+function queryOf(ctx: Context): string {
+  return ctx.req.url?.includes('?') ? ctx.querystring : ''
 }
 
 function stop(ctx: Context, refusal: Refusal): Promise<void> {

@@ -1,6 +1,6 @@
-import { pino } from 'pino'
 import { compose } from '../../../compose.ts'
 import { loadConfig } from '../../../config.ts'
+import { createLog } from '../../../log.ts'
 import type { Reservation } from '../../../reservations/reservation.ts'
 
 /**
@@ -9,7 +9,7 @@ import type { Reservation } from '../../../reservations/reservation.ts'
  */
 
 const config = loadConfig()
-const log = pino({ level: config.log_level })
+const log = createLog(config.log_level)
 const service = compose({ config, url: config.database_url!, log, instance: `constant ${process.pid}` })
 
 const reservation: Reservation = {
