@@ -24,9 +24,24 @@ type Tally<Label extends string> = {
   seconds: Float64Array
 }
 
+type Branch<Label extends string> = { tally: Tally<Label> | undefined; branches: Map<string, Branch<Label>> }
+
 /** @param now a clock in milliseconds, for tests */
 export function createTallies<Label extends string>(labels: Label[], now = () => performance.now()): Tallies<Label> {
-  const tallies = new Map<string, Tally<Label>>()
+  const tallies: Tally<Label>[] = []
+  /** Tallies by their values, one after another: to join them into one key would make a text of each request. */
+  const root: Branch<Label> = { tally: undefined, branches: new Map() }
+
+  function find(values: string[]): Tally<Label> {
+    let branch = root
+    for (const value of values) {
+      let next = branch.branches.get(value)
+      if (next === undefined) branch.branches.set(value, (next = { tally: undefined, branches: new Map() }))
+      branch = next
+    }
+    if (branch.tally === undefined) tallies.push((branch.tally = open(values)))
+    return branch.tally
+  }
 
   function open(values: string[]): Tally<Label> {
     return {
@@ -40,9 +55,7 @@ export function createTallies<Label extends string>(labels: Label[], now = () =>
   return {
     labels,
     add(count, ...values) {
-      const key = values.join('\n')
-      let tally = tallies.get(key)
-      if (!tally) tallies.set(key, (tally = open(values)))
+      const tally = find(values)
       tally.count += count
       const second = Math.floor(now() / 1000)
       const slot = second % WINDOW_SECONDS
@@ -52,13 +65,15 @@ export function createTallies<Label extends string>(labels: Label[], now = () =>
       }
       tally.slots[slot]! += count
     },
-    all: () => Array.from(tallies.values(), (tally) => ({ labels: tally.labels, count: tally.count })),
+    all: () => tallies.map(({ labels: own, count }) => ({ labels: own, count })),
     lastMinute() {
       const oldest = Math.floor(now() / 1000) - WINDOW_SECONDS + 1
-      return Array.from(tallies.values(), (tally) => ({
-        labels: tally.labels,
-        last_minute: tally.slots.reduce((sum, n, i) => (tally.seconds[i]! >= oldest ? sum + n : sum), 0),
-      })).filter((rate) => rate.last_minute > 0)
+      return tallies
+        .map((tally) => ({
+          labels: tally.labels,
+          last_minute: tally.slots.reduce((sum, n, i) => (tally.seconds[i]! >= oldest ? sum + n : sum), 0),
+        }))
+        .filter((rate) => rate.last_minute > 0)
     },
   }
 }

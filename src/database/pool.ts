@@ -86,11 +86,11 @@ export function poolConfig(options: PoolOptions): Knex.Config {
       connectionTimeoutMillis: ACQUIRE_TIMEOUT_MS,
       keepAlive: true,
       types,
+      // Statements are sent without waiting for those before them.
+      pipeline: true,
       // The server cancels a statement that takes too long. One that never answers at all (a frozen host, a cable) would be
       // waited for until TCP gives up: pg closes the connection instead, which it does only in pipeline mode.
-      ...(options.statement_timeout_ms > 0
-        ? { pipeline: true, query_timeout: options.statement_timeout_ms + SILENCE_MS }
-        : {}),
+      ...(options.statement_timeout_ms > 0 ? { query_timeout: options.statement_timeout_ms + SILENCE_MS } : {}),
     } as Knex.PgConnectionConfig,
     acquireConnectionTimeout: ACQUIRE_TIMEOUT_MS,
     pool: {

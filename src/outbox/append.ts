@@ -12,8 +12,8 @@ export type EventType =
   | 'stock.sold_out'
   | 'stock.back'
 
-/** An event before it has its position. */
-export type EventDraft = { type: EventType; data: Record<string, unknown> }
+/** An event before it has its position; `data` is JSON. */
+export type EventDraft = { type: EventType; data: string }
 
 /**
  * Writes events with the change that they tell of, in its transaction, in the order given. None: writes nothing.
@@ -30,7 +30,13 @@ export async function appendEvents(
   await insertOutboxRow(db, {
     id: newId(),
     ordered_at,
-    events: JSON.stringify(events),
+    events: eventsJson(events),
     event_count: events.length,
   })
+}
+
+function eventsJson(events: readonly EventDraft[]): string {
+  let json = ''
+  for (const { type, data } of events) json += `${json === '' ? '' : ','}{"type":"${type}","data":${data}}`
+  return `[${json}]`
 }

@@ -235,9 +235,7 @@ export class Batcher {
         batch.map((request) => request.operation),
         {
           deadline: started + this.#limits.wait_ms_max,
-          ...(lane === undefined
-            ? { isApart: (subject: string) => this.#lanes.has(subject) }
-            : { waits_for: lane.subject }),
+          ...(lane === undefined ? { apart: this.#lanes } : { waits_for: lane.subject }),
         },
       )
       this.#land(batch, outcomes)

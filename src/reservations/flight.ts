@@ -14,7 +14,6 @@ import {
   lockReservations,
   peekOverdue,
   selectUnlockedIds,
-  type ReservationInsert,
 } from './queries.ts'
 import { reclaim } from './reclaim.ts'
 import { moveAndRecord, moveFor, recordMove } from './write.ts'
@@ -44,8 +43,8 @@ export type FlightDeps = PlanSettings & {
 export type FlightOptions = {
   /** Milliseconds of `performance.now()` after which no further look is taken. */
   deadline: number
-  /** Whether operations that need this subject are to wait apart: they are not even tried. */
-  isApart?: (subject: string) => boolean
+  /** Operations that need one of these subjects are to wait apart: they are not even tried. */
+  apart?: { readonly size: number; has(subject: string): boolean }
   /** The subject that these operations wait for apart from others. */
   waits_for?: string
 }
@@ -65,7 +64,7 @@ const DONE = Symbol('done')
 export async function fly(
   deps: FlightDeps,
   operations: readonly Operation[],
-  { deadline, isApart, waits_for }: FlightOptions,
+  { deadline, apart, waits_for }: FlightOptions,
 ): Promise<Map<Operation, Outcome>> {
   if (waits_for !== undefined) await waitAlone(deps, operations, waits_for)
   const ignored = new Set<string>()
@@ -77,7 +76,9 @@ export async function fly(
     const started = performance.now()
     const { plan, view } = await reading(() => lookAndDraw(deps, deps.db, operations, with_keys, denied))
     deps.observePhase('read', performance.now() - started)
-    if (isApart !== undefined) throwIfApart(operations, view, (one) => isApart(one) || isKnownLocked(deps, one))
+    if (apart !== undefined && apart.size + deps.known_locked.size > 0) {
+      throwIfApart(operations, view, (subject) => apart.has(subject) || isKnownLocked(deps, subject))
+    }
     if (plan.short.size > 0 && (await reclaimShort(deps, { operations, plan, view }, ignored))) {
       if (looks + 1 >= RECLAIMS_MAX || performance.now() > reclaim_until) denyShort(plan, denied)
       continue
@@ -207,7 +208,7 @@ async function claimAndClose(
   const ids = transitions.map((transition) => transition.id)
   // All of them are sent before the first is waited for.
   const [inserted, , applied] = await Promise.all([
-    plan.inserts.length === 0 ? 0 : noting(failed, 'keys', insertReservations(tx, plan.inserts.map(toInsert))),
+    plan.inserts.length === 0 ? 0 : noting(failed, 'keys', insertReservations(tx, plan.inserts)),
     ids.length === 0 ? undefined : noting(failed, 'reservations', lockReservations(tx, ids)),
     ids.length === 0 ? 0 : noting(failed, 'reservations', applyTransitions(tx, transitions)),
   ])
@@ -297,25 +298,6 @@ async function waitForLastConfirms(
   return true
 }
 
-function toInsert({ operation, reservation }: Plan['inserts'][number]): ReservationInsert {
-  const { request } = operation
-  return {
-    id: reservation.id,
-    skus: reservation.lines.map((line) => line.sku),
-    quantities: reservation.lines.map((line) => line.quantity),
-    customer_id: reservation.customer_id,
-    reference: reservation.reference,
-    metadata: reservation.metadata === null ? null : JSON.stringify(reservation.metadata),
-    created_at: reservation.created_at,
-    expires_at: reservation.expires_at,
-    strategy: reservation.strategy,
-    ttl_variant: reservation.ttl_variant,
-    client: request.client,
-    idempotency_key: request.idempotency?.key ?? null,
-    request_hash: request.idempotency?.request_hash ?? null,
-  }
-}
-
 /** Asks, without waiting, which of the rows that the plan wanted another session still holds, and who needs them. */
 async function findBlocked(
   db: Knex,
@@ -380,7 +362,6 @@ async function waitAlone(deps: FlightDeps, operations: readonly Operation[], sub
 }
 
 function isKnownLocked({ known_locked }: FlightDeps, subject: string): boolean {
-  if (known_locked.size === 0) return false
   const row = rowOf(subject)
   return row !== undefined && 'sku' in row && known_locked.has(row.sku)
 }

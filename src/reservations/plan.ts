@@ -1,7 +1,7 @@
 import { ok, refused, type Refusal, type Result, type Shortage } from '../errors.ts'
 import type { EventType } from '../outbox/append.ts'
 import type { Change } from '../stock/counters.ts'
-import type { KeyedReservation, StoredReservation, Transition } from './queries.ts'
+import type { KeyedReservation, ReservationInsert, StoredReservation, Transition } from './queries.ts'
 import type { Closed, Line, Reservation, Reserved, ReserveRequest } from './reservation.ts'
 
 /**
@@ -39,7 +39,7 @@ export type Step = { type: EventType; reservation: Reservation; changes: Change[
 
 export type Plan = {
   outcomes: Map<Operation, Outcome>
-  inserts: { operation: Reserve; reservation: Reservation }[]
+  inserts: ReservationInsert[]
   transitions: Map<string, Transition>
   steps: Step[]
   /** By id: a hold that expired and was reacquired in one batch has one end. */
@@ -118,7 +118,7 @@ class Board {
       return refused(refusal)
     }
     const reservation = this.#open(operation)
-    this.plan.inserts.push({ operation, reservation })
+    this.plan.inserts.push({ reservation, request: operation.request })
     this.plan.steps.push({
       type: 'reservation.created',
       reservation,

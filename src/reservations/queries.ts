@@ -1,7 +1,7 @@
 import { arrayOf } from '../database/array.ts'
 import { rows, type Executor } from '../database/transaction.ts'
 import { isoTime } from '../iso_time.ts'
-import type { Status } from './reservation.ts'
+import type { Reservation, ReserveRequest, Status } from './reservation.ts'
 
 /** A reservation as it is stored: `status` may say pending although its time has run out. */
 export type StoredReservation = {
@@ -66,21 +66,8 @@ export function selectByKeys(
   )
 }
 
-export type ReservationInsert = {
-  id: string
-  skus: string[]
-  quantities: number[]
-  customer_id: string | null
-  reference: string | null
-  metadata: string | null
-  created_at: Date
-  expires_at: Date
-  strategy: string
-  ttl_variant: string | null
-  client: string
-  idempotency_key: string | null
-  request_hash: string | null
-}
+/** A reservation that is to be stored, and the request that it answers. */
+export type ReservationInsert = { reservation: Reservation; request: Pick<ReserveRequest, 'client' | 'idempotency'> }
 
 /**
  * Adds pending reservations and returns how many went in: one whose key is taken does not. Keys are claimed in
@@ -102,19 +89,19 @@ export async function insertReservations(db: Executor, inserts: readonly Reserva
      ON CONFLICT (client, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
      RETURNING id`,
     [
-      arrayOf(inserts, (row) => row.id),
-      arrayOf(inserts, (row) => arrayOf(row.skus)),
-      arrayOf(inserts, (row) => arrayOf(row.quantities)),
-      arrayOf(inserts, (row) => row.customer_id),
-      arrayOf(inserts, (row) => row.reference),
-      arrayOf(inserts, (row) => row.metadata),
-      arrayOf(inserts, (row) => isoTime(row.created_at)),
-      arrayOf(inserts, (row) => isoTime(row.expires_at)),
-      arrayOf(inserts, (row) => row.strategy),
-      arrayOf(inserts, (row) => row.ttl_variant),
-      arrayOf(inserts, (row) => row.client),
-      arrayOf(inserts, (row) => row.idempotency_key),
-      arrayOf(inserts, (row) => row.request_hash),
+      arrayOf(inserts, ({ reservation }) => reservation.id),
+      arrayOf(inserts, ({ reservation }) => arrayOf(reservation.lines, (line) => line.sku)),
+      arrayOf(inserts, ({ reservation }) => arrayOf(reservation.lines, (line) => line.quantity)),
+      arrayOf(inserts, ({ reservation }) => reservation.customer_id),
+      arrayOf(inserts, ({ reservation }) => reservation.reference),
+      arrayOf(inserts, ({ reservation }) => reservation.metadata && JSON.stringify(reservation.metadata)),
+      arrayOf(inserts, ({ reservation }) => isoTime(reservation.created_at)),
+      arrayOf(inserts, ({ reservation }) => isoTime(reservation.expires_at)),
+      arrayOf(inserts, ({ reservation }) => reservation.strategy),
+      arrayOf(inserts, ({ reservation }) => reservation.ttl_variant),
+      arrayOf(inserts, ({ request }) => request.client),
+      arrayOf(inserts, ({ request }) => request.idempotency?.key),
+      arrayOf(inserts, ({ request }) => request.idempotency?.request_hash),
     ],
     { prepared: true },
   )

@@ -4,6 +4,7 @@ import { IDEMPOTENCY_KEY_PATTERN, idempotencyOf } from '../http/idempotency.ts'
 import { LIMIT_DEFAULT, listJson, PageQuery } from '../http/pagination.ts'
 import { bulkResults, settle } from '../http/bulk.ts'
 import { answer, refuseWith, route, signalOf, type Answer, type Route } from '../http/route.ts'
+import { reservationJson } from './json.ts'
 import type { Line, Reservation, Reserved, ReserveRequest } from './reservation.ts'
 import type { Reservations } from './reservations.ts'
 import {
@@ -19,7 +20,6 @@ import {
   ReservationPage,
   ReservationParams,
   ReservationSchema,
-  reservationJson,
   reserveSchema,
 } from './schemas.ts'
 
@@ -238,7 +238,13 @@ function list({ reservations }: ReservationRoutesDeps): Route {
       })
       if (!result.ok) return refuseWith(result.refusal)
       const { reservations: found, next_cursor } = result.value
-      return answer(200, listJson(found.map(reservationJson), next_cursor))
+      return answer(
+        200,
+        listJson(
+          found.map((reservation) => reservationJson(reservation)),
+          next_cursor,
+        ),
+      )
     },
   })
 }

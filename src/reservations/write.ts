@@ -8,7 +8,9 @@ import {
   type Moved,
   type Recorded,
 } from '../stock/counters.ts'
+import { reservationJson } from './json.ts'
 import type { Step } from './plan.ts'
+import type { Line } from './reservation.ts'
 
 export type Written = { fits: true; locked_at: Date | null } | { fits: false; counters: Map<string, Counter> }
 
@@ -50,14 +52,17 @@ function stepEvents(steps: readonly Step[], recorded: readonly Recorded[]): Even
   for (const { type, reservation, changes } of steps) {
     const own = recorded.slice(next, next + changes.length)
     next += changes.length
-    // Of several rows of one SKU (reacquire has a reserve and a confirm) the last one's seq stands for the event.
-    const seqs = new Map(own.map((change) => [change.sku, change.seq]))
-    const lines = reservation.lines.map((line) => ({ ...line, seq: seqs.get(line.sku) ?? null }))
-    events.push({ type, data: { ...reservation, lines } })
+    events.push({ type, data: reservationJson(reservation, (line) => recordedLine(line, own)) })
     for (const change of own) {
       const event = availabilityEvent(change)
       if (event !== undefined) events.push(event)
     }
   }
   return events
+}
+
+/** A line with the `seq` of its ledger row: of several (reacquire has a reserve and a confirm) the last one's. */
+function recordedLine({ sku, quantity }: Line, own: readonly Recorded[]): string {
+  const seq = own.findLast((change) => change.sku === sku)?.seq ?? null
+  return `{"sku":${JSON.stringify(sku)},"quantity":${quantity},"seq":${seq}}`
 }

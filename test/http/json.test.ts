@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { canonicalJson, findUnstorable, parseJson } from '../../src/http/json.ts'
 import { isoTime } from '../../src/iso_time.ts'
-import { reservationJson } from '../../src/reservations/schemas.ts'
+import { reservationJson } from '../../src/reservations/json.ts'
 import { levelJson } from '../../src/stock/schemas.ts'
 import { levelOf, reservationOf } from './fakes.ts'
 

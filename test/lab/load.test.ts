@@ -54,12 +54,21 @@ test('chunked answers in small packets are answers like others', async () => {
     setTimeout(() => socket.write(`oding: chunked\r\n\r\n${HELD.length.toString(16)}\r\n${HELD}`), 2)
     setTimeout(() => socket.write('\r\n0\r\n\r\n'), 4)
   })
-  expect(await runLoad(plan({ count_max: 20 }))).toMatchObject({ accepted: 20, wrong: 0, errors: {} })
+  expect(await runLoad(plan({ count_max: 20, duration_ms: 10_000 }))).toMatchObject({
+    accepted: 20,
+    wrong: 0,
+    errors: {},
+  })
 })
 
 test('a connection that the server closes after its answer is replaced', async () => {
   server = await answering((socket) => socket.end(response(201, HELD, ['Connection: close'])))
-  expect(await runLoad(plan({ count_max: 20 }))).toMatchObject({ sent: 20, accepted: 20, wrong: 0, errors: {} })
+  expect(await runLoad(plan({ count_max: 20, duration_ms: 10_000 }))).toMatchObject({
+    sent: 20,
+    accepted: 20,
+    wrong: 0,
+    errors: {},
+  })
 })
 
 test('a body that ends with its connection is a whole answer', async () => {

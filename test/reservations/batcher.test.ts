@@ -16,13 +16,13 @@ function setUp(limits: Partial<BatcherLimits> = {}) {
   const tried: string[][] = []
   let automatic = false
   const batcher = new Batcher({
-    fly: (operations, { isApart }) => {
+    fly: (operations, { apart }) => {
       const ids = operations.map((operation) => operation.id)
       tried.push(ids)
-      const apart = new Map(
-        operations.filter((one) => isApart?.(`sku:${skuOf(one)}`)).map((one) => [one, `sku:${skuOf(one)}`]),
+      const blocked = new Map(
+        operations.filter((one) => apart?.has(`sku:${skuOf(one)}`)).map((one) => [one, `sku:${skuOf(one)}`]),
       )
-      if (apart.size > 0) return Promise.reject(new Blocked(apart))
+      if (blocked.size > 0) return Promise.reject(new Blocked(blocked))
       flown.push(ids)
       return new Promise((resolve, reject) => {
         const land = () => resolve(new Map(operations.map((operation) => [operation, held(operation)])))

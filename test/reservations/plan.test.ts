@@ -332,10 +332,10 @@ function apply(plan: Plan, view: View): void {
     counter.stock += change.stock_delta
     counter.temp_reserved_stock += change.reserved_delta
   }
-  for (const { operation, reservation } of plan.inserts) {
+  for (const { request, reservation } of plan.inserts) {
     const one = held(reservation.id, reservation.lines, { created_at: NOW, expires_at: reservation.expires_at })
     view.reservations.set(one.id, one)
-    const { idempotency, client } = operation.request
+    const { idempotency, client } = request
     if (idempotency === undefined) continue
     const hashed = { client, idempotency_key: idempotency.key, request_hash: idempotency.request_hash }
     view.keyed?.set(keyOf(client, idempotency.key), { ...one, ...hashed })
