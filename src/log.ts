@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { pino, type Logger } from 'pino'
 
 /** A line is written for every request, and one write for each takes longer than a small answer: they go out together. */
@@ -6,9 +7,12 @@ const GATHERED_BYTES = 8192
 const FLUSH_INTERVAL_MS = 100
 /** When nobody reads standard output, what is logged beyond this is dropped: the shop goes on, and memory has a bound. */
 const BUFFERED_BYTES_MAX = 16_777_216
+/** A reader of standard output that has stopped reading holds nobody up for longer. */
+const WRITTEN_TIMEOUT_MS = 400
 
 /**
- * The log of a process: JSON lines on standard output. Every way to end but SIGKILL writes what was gathered.
+ * The log of a process: JSON lines on standard output. Every way to end but SIGKILL writes what was gathered; whoever calls
+ * `process.exit` waits for {@link logWritten} before, because a write that is under way at that moment may be given up.
  *
  * @param level pino's name of the least level that is logged
  */
@@ -21,4 +25,11 @@ export function createLog(level: string): Logger {
     periodicFlush: FLUSH_INTERVAL_MS,
   })
   return pino({ level }, destination)
+}
+
+/** Resolves when all that was logged so far is written, so that what is printed next comes after it. */
+export async function logWritten(log: Logger): Promise<void> {
+  const limit = delay(WRITTEN_TIMEOUT_MS, undefined, { ref: false })
+  // The first may end with a write that was under way, the second with what was logged meanwhile.
+  for (let i = 0; i < 2; i++) await Promise.race([new Promise((resolve) => log.flush(resolve)), limit])
 }

@@ -8,7 +8,7 @@ import { openDatabase, type OpenDatabase } from './database/open.ts'
 import { inspectServer } from './database/server.ts'
 import { hasEverHadKeys } from './keys/authenticate.ts'
 import { ensureBootstrapKey } from './keys/keys.ts'
-import { createLog } from './log.ts'
+import { createLog, logWritten } from './log.ts'
 
 /** serve: settings, database, app, schedule; and the way back in reverse. */
 
@@ -39,7 +39,7 @@ async function main(): Promise<void> {
     throw error
   }
   service.start()
-  announce(service, config, database, log)
+  await announce(service, config, database, log)
   const stopping = stopOnSignal(service, database, log)
   await stopping
 }
@@ -90,12 +90,13 @@ function listen(service: Service, config: Config): Promise<void> {
   })
 }
 
-function announce(service: Service, config: Config, database: OpenDatabase, log: Logger): void {
+async function announce(service: Service, config: Config, database: OpenDatabase, log: Logger): Promise<void> {
   const { port } = service.server.address() as AddressInfo
   const host = config.host.includes(':') ? `[${config.host}]` : config.host
   const base = `http://${host}:${port}`
   log.info({ api: base, database: database.description, strategy: config.reservation_strategy }, 'listening')
   if (config.production) return
+  await logWritten(log)
   process.stdout.write(
     [
       '',
@@ -118,7 +119,7 @@ async function stopOnSignal(service: Service, database: OpenDatabase, log: Logge
   const limit = setTimeout(() => {
     log.error('not everything ended in time')
     database.closeSync()
-    process.exit(0)
+    void logWritten(log).then(() => process.exit(0))
   }, STOP_MS)
   limit.unref()
   service.drain()
