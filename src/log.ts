@@ -3,6 +3,10 @@ import { pino, type Logger } from 'pino'
 
 /** A line is written for every request, and one write for each takes longer than a small answer: they go out together. */
 const GATHERED_BYTES = 8192
+/** What several processes write to one pipe stays in whole lines up to this size: PIPE_BUF on Linux. */
+const SHARED_BYTES_MAX = 4096
+/** Lines that are gathered for such a pipe: another one must fit. */
+const SHARED_GATHERED_BYTES = 3072
 /** So long after it was logged a line is on its way. */
 const FLUSH_INTERVAL_MS = 100
 /** When nobody reads standard output, what is logged beyond this is dropped: the shop goes on, and memory has a bound. */
@@ -15,12 +19,15 @@ const WRITTEN_TIMEOUT_MS = 400
  * `process.exit` waits for {@link logWritten} before, because a write that is under way at that moment may be given up.
  *
  * @param level pino's name of the least level that is logged
+ * @param options.shared other processes write to the same standard output
  */
-export function createLog(level: string): Logger {
+export function createLog(level: string, options: { shared?: boolean } = {}): Logger {
   const destination = pino.destination({
     dest: 1,
     sync: false,
-    minLength: GATHERED_BYTES,
+    ...(options.shared
+      ? { minLength: SHARED_GATHERED_BYTES, maxWrite: SHARED_BYTES_MAX }
+      : { minLength: GATHERED_BYTES }),
     maxLength: BUFFERED_BYTES_MAX,
     periodicFlush: FLUSH_INTERVAL_MS,
   })
