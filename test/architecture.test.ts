@@ -14,14 +14,14 @@ const STOREFRONT = ['catalog', 'customers', 'carts', 'orders', 'payments', 'coup
 
 /** From the ground up: a room imports itself and rooms on lower floors, never a neighbour. */
 const FLOORS: string[][] = [
-  ['errors', 'config', 'tallies', 'iso_time'],
+  ['errors', 'config', 'tallies', 'iso_time', 'ids', 'log'],
   ['database', 'metrics'],
   ['outbox', 'keys'],
   ['stock'],
   ['reservations'],
   STOREFRONT,
   ['operations'],
-  ['http', 'lab'],
+  ['http', 'lab', 'workers'],
   ['compose'],
   ['main', 'cli'],
 ]

@@ -2,6 +2,7 @@ import type { Context, Middleware } from 'koa'
 import { randomUUID } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { Metrics, RequestMeter } from '../../metrics.ts'
+import { createAccessLog, type Access } from '../access_log.ts'
 import { hasLeft } from '../disconnect.ts'
 import { refusalOf, refuse } from '../problem.ts'
 
@@ -17,7 +18,7 @@ const SANE_ID = /^[!-~]{1,128}$/
  */
 export function observe(log: Logger, metrics: Pick<Metrics, 'meter'>): Middleware {
   const unmatched = metrics.meter('any', 'unmatched')
-  const logs = log.isLevelEnabled('info')
+  const logAccess = createAccessLog(log)
 
   return (ctx, next) => {
     const started = performance.now()
@@ -26,7 +27,7 @@ export function observe(log: Logger, metrics: Pick<Metrics, 'meter'>): Middlewar
       const duration_ms = performance.now() - started
       const meter = (ctx.state.meter as RequestMeter | undefined) ?? unmatched
       meter(ctx.res.statusCode, duration_ms)
-      if (logs) log.info(lineOf(ctx, duration_ms), 'request')
+      logAccess(accessOf(ctx, duration_ms))
     }
     return next().then(account, (error: unknown) => {
       fail(ctx, error, log)
@@ -40,15 +41,15 @@ function requestIdOf(ctx: Context): string {
   return typeof sent === 'string' && SANE_ID.test(sent) ? sent : randomUUID()
 }
 
-function lineOf(ctx: Context, duration_ms: number): Record<string, unknown> {
+function accessOf(ctx: Context, duration_ms: number): Access {
   return {
     request_id: ctx.state.request_id as string,
-    method: ctx.req.method,
+    method: ctx.req.method ?? '',
     path: pathOf(ctx.req.url ?? ''),
     status: hasLeft(ctx) ? CLIENT_LEFT : ctx.res.statusCode,
     code: ctx.state.code as string | undefined,
     client: ctx.state.client as string | undefined,
-    duration_ms: Math.round(duration_ms * 100) / 100,
+    duration_ms,
   }
 }
 
