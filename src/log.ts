@@ -34,9 +34,14 @@ export function createLog(level: string, options: { shared?: boolean } = {}): Lo
   return pino({ level }, destination)
 }
 
-/** Resolves when all that was logged so far is written, so that what is printed next comes after it. */
-export async function logWritten(log: Logger): Promise<void> {
-  const limit = delay(WRITTEN_TIMEOUT_MS, undefined, { ref: false })
+/**
+ * Waits until all that was logged so far is written, so that what is printed next comes after it.
+ *
+ * @returns false if nobody reads: then not even `process.exit` would end, which writes what is left and waits for it
+ */
+export async function logWritten(log: Logger): Promise<boolean> {
+  const limit = delay(WRITTEN_TIMEOUT_MS, false, { ref: false })
+  const flushed = () => new Promise<boolean>((resolve) => log.flush(() => resolve(true)))
   // The first may end with a write that was under way, the second with what was logged meanwhile.
-  for (let i = 0; i < 2; i++) await Promise.race([new Promise((resolve) => log.flush(resolve)), limit])
+  return (await Promise.race([flushed(), limit])) && (await Promise.race([flushed(), limit]))
 }

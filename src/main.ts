@@ -195,7 +195,7 @@ function exitAfter(limit_ms: number, log: Logger, letGo: () => void): void {
   const limit = setTimeout(() => {
     log.error('not everything ended in time')
     letGo()
-    void logWritten(log).then(() => process.exit(0))
+    void logWritten(log).then((written) => (written ? process.exit(0) : process.kill(process.pid, 'SIGKILL')))
   }, limit_ms)
   limit.unref()
 }
