@@ -1,4 +1,6 @@
 import knex, { type Knex } from 'knex'
+import KnexClient from 'knex/lib/dialects/postgres/index.js'
+import KnexTransaction from 'knex/lib/dialects/postgres/execution/pg-transaction.js'
 import pg from 'pg'
 
 /**
@@ -11,6 +13,21 @@ const INT8_OID = 20
 const types = {
   getTypeParser: (oid: number, format?: 'text' | 'binary') =>
     oid === INT8_OID && format !== 'binary' ? Number : (pg.types.getTypeParser(oid, format) as unknown),
+}
+
+/** A transaction whose BEGIN is not waited for: the statements behind it wait for it on the server, on one connection. */
+class Transaction extends KnexTransaction {
+  override begin(connection: unknown): Promise<void> {
+    // Where it fails, the transaction is rejected with that.
+    void super.begin(connection)
+    return Promise.resolve()
+  }
+}
+
+class PipelinedClient extends KnexClient {
+  override transaction(...options: unknown[]): unknown {
+    return new Transaction(this, ...options)
+  }
 }
 
 export type PoolOptions = {
@@ -59,7 +76,7 @@ export function poolConfig(options: PoolOptions): Knex.Config {
     `SET TimeZone = 'UTC'`,
   ].join('; ')
   return {
-    client: 'pg',
+    client: PipelinedClient as unknown as typeof Knex.Client,
     log: SILENT,
     // An error's message would otherwise carry the values of the statement, which may be a customer's, into logs.
     compileSqlOnError: false,

@@ -14,6 +14,7 @@ export const SQLSTATE = {
   lock_not_available: '55P03',
   query_canceled: '57014',
   read_only_sql_transaction: '25006',
+  in_failed_sql_transaction: '25P02',
 } as const
 
 type ServerError = { code?: unknown; constraint?: unknown; severity?: unknown }
@@ -38,14 +39,19 @@ export function violatedConstraint(error: unknown): string | undefined {
  */
 export function describeError(error: unknown): string {
   const message = error instanceof Error ? error.message : typeof error === 'string' ? error : JSON.stringify(error)
-  const words = sqlstate(error) === undefined ? message : message.slice(message.lastIndexOf(' - ') + 3)
-  return words.slice(0, 500)
+  const after = message.lastIndexOf(' - ')
+  return (sqlstate(error) === undefined || after < 0 ? message : message.slice(after + 3)).slice(0, 500)
 }
 
 /** True if running the whole transaction again may succeed: a deadlock or a serialisation failure. */
 export function isRetryable(error: unknown): boolean {
   const code = sqlstate(error)
   return code === SQLSTATE.serialization_failure || code === SQLSTATE.deadlock_detected
+}
+
+/** True for a statement that was refused only because one before it in its transaction had failed. */
+export function isConsequence(error: unknown): boolean {
+  return sqlstate(error) === SQLSTATE.in_failed_sql_transaction
 }
 
 /** True if a lock was waited for longer than `lock_timeout`. */

@@ -1,7 +1,8 @@
 import type { Knex } from 'knex'
+import type { ClientBase, QueryResultRow } from 'pg'
 import { setTimeout as delay } from 'node:timers/promises'
 import { DatabaseUnavailable } from '../errors.ts'
-import { isRetryable, isUnavailable, sqlstate } from './sqlstate.ts'
+import { isConsequence, isRetryable, isUnavailable, sqlstate } from './sqlstate.ts'
 
 /** Either a pool or a transaction: what a query runs on. */
 export type Executor = Knex | Knex.Transaction
@@ -9,8 +10,14 @@ export type Executor = Knex | Knex.Transaction
 const ATTEMPTS_MAX = 5
 const BACKOFF_MS = 5
 
-/** Work in a transaction; `rollback(value)` undoes all of it and makes `value` the transaction's answer. */
-export type Work<T> = (tx: Knex.Transaction, rollback: (value: T) => never) => Promise<T>
+/**
+ * Work in a transaction. `rollback(value)` undoes all of it and makes `value` the transaction's answer. `last` takes
+ * statements that are on their way and whose answer nobody needs: COMMIT is sent right behind them, and their error is the
+ * transaction's.
+ */
+export type Work<T> = (tx: Knex.Transaction, rollback: (value: T) => never, last: Last) => Promise<T>
+
+export type Last = (statement: Promise<unknown>) => void
 
 class RolledBack extends Error {
   readonly value: unknown
@@ -46,13 +53,26 @@ export async function transaction<T>(db: Knex, work: Work<T>): Promise<T> {
 
 async function runOnce<T>(db: Knex, work: Work<T>): Promise<T> {
   let committing = false
+  const sent: Sent = { connection: undefined, error: undefined }
+  const trailing: Promise<unknown>[] = []
+  const last: Last = (statement) => {
+    trailing.push(statement)
+    // Looked at below; until then it is nobody's unhandled rejection.
+    statement.catch(() => undefined)
+  }
   try {
-    return await db.transaction(async (tx) => {
-      const value = await work(tx, rollback)
+    const value = await db.transaction(async (tx) => {
+      sent.connection = await (tx.client as { acquireConnection(): Promise<ClientBase> }).acquireConnection()
+      transactions.set(tx, sent)
+      const worked = await work(tx, rollback, last)
       committing = true
-      return value
+      return worked
     })
-  } catch (error) {
+    // After a statement that failed COMMIT rolls back, and calls that a success.
+    await Promise.all(trailing)
+    return value
+  } catch (thrown) {
+    const error = isConsequence(thrown) ? (sent.error ?? thrown) : thrown
     if (error instanceof RolledBack) return error.value as T
     if (error instanceof DatabaseUnavailable) throw error
     // A server error at COMMIT with a SQLSTATE of its own is a definite rollback; a broken connection is not.
@@ -78,8 +98,48 @@ export async function reading<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** The rows of a raw statement, typed by the caller that wrote it. */
-export async function rows<Row>(db: Executor, sql: string, bindings: readonly unknown[] = []): Promise<Row[]> {
-  const result = await db.raw<{ rows: Row[] }>(sql, bindings as Knex.RawBinding[])
-  return result.rows
+/** What a transaction is sent on, and the first error that a statement of it met. */
+type Sent = { connection: ClientBase | undefined; error: unknown }
+
+/** The transactions that {@link transaction} runs. */
+const transactions = new WeakMap<Executor, Sent>()
+
+/**
+ * The rows of a raw statement, typed by the caller that wrote it. In a transaction of {@link transaction} it is sent before
+ * this returns, so statements that are not awaited one by one follow each other to the server without waiting.
+ *
+ * @param sql a constant, with `?` for each binding
+ * @param options.prepared parsed and planned once for each connection; for statements whose plan can't depend on how large
+ *   a table is, because it is kept while the table grows
+ */
+export async function rows<Row>(
+  db: Executor,
+  sql: string,
+  bindings: readonly unknown[] = [],
+  options: { prepared?: boolean } = {},
+): Promise<Row[]> {
+  const sent = transactions.get(db)
+  if (sent?.connection === undefined) return (await db.raw<{ rows: Row[] }>(sql, bindings as Knex.RawBinding[])).rows
+  const { text, name } = numbered(sql)
+  const query = { text, values: bindings as unknown[], ...(options.prepared ? { name } : {}) }
+  try {
+    return (await sent.connection.query<Row & QueryResultRow>(query)).rows
+  } catch (error) {
+    sent.error ??= error
+    throw error
+  }
+}
+
+/** The SQL texts that were sent so far; there are some dozens. */
+const statements = new Map<string, { text: string; name: string }>()
+
+/** The SQL with PostgreSQL's own placeholders. */
+function numbered(sql: string): { text: string; name: string } {
+  let statement = statements.get(sql)
+  if (statement === undefined) {
+    let n = 0
+    statement = { text: sql.replaceAll('?', () => `$${(n += 1)}`), name: `stock_${statements.size}` }
+    statements.set(sql, statement)
+  }
+  return statement
 }

@@ -7,9 +7,10 @@ export async function insertOutboxRow(
 ): Promise<void> {
   await rows(
     db,
-    `INSERT INTO outbox (id, ordered_at, events, event_count) 
+    `INSERT INTO outbox (id, ordered_at, events, event_count)
      VALUES (?::uuid, coalesce(?::timestamptz, clock_timestamp()), ?::json, ?)`,
     [row.id, row.ordered_at, row.events, row.event_count],
+    { prepared: true },
   )
 }
 

@@ -54,6 +54,12 @@ const LIMITS: BatcherLimits = {
 /** A batch that meets a lock nobody holds any more is tried so often before its halves are run apart. */
 const TRIES_MAX = 3
 
+/**
+ * So many answers are sent in one turn of the event loop. Sending takes as long as everything else that a request costs
+ * this process: sent all at once, the answers of a batch would keep the database waiting for the next statement.
+ */
+const ANSWERS_PER_TURN = 32
+
 /** How often waiting requests are looked through while a flight takes long. */
 const WATCH_INTERVAL_MS = 100
 
@@ -85,6 +91,7 @@ export class Batcher {
   #lanes_flying = 0
   #stopping = false
   readonly #flights = new Set<Waiting[]>()
+  #landed: { request: Waiting; outcome: Outcome | undefined }[] = []
   #watch: NodeJS.Timeout | undefined
   #whenIdle: (() => void)[] = []
 
@@ -134,7 +141,7 @@ export class Batcher {
 
   #isIdle(): boolean {
     const waiting = [...this.#lanes.values()].some((lane) => lane.flying || lane.waiting.length > 0)
-    return !this.#running && this.#queue.length === 0 && !waiting
+    return !this.#running && this.#queue.length === 0 && this.#landed.length === 0 && !waiting
   }
 
   #noteIdle(): void {
@@ -233,13 +240,25 @@ export class Batcher {
             : { waits_for: lane.subject }),
         },
       )
-      for (const request of batch) this.#settle(request, outcomes.get(request.operation))
+      this.#land(batch, outcomes)
       if (lane !== undefined && lane.waiting.length === 0) this.#lanes.delete(lane.subject)
     } catch (error) {
       await this.#recover(batch, lane, error)
     } finally {
       this.#flights.delete(batch)
     }
+  }
+
+  /** Answers a batch, in order, after the next one has taken off. */
+  #land(batch: readonly Waiting[], outcomes: ReadonlyMap<Operation, Outcome>): void {
+    for (const request of batch) this.#landed.push({ request, outcome: outcomes.get(request.operation) })
+    if (this.#landed.length === batch.length) setImmediate(() => this.#answerLanded())
+  }
+
+  #answerLanded(): void {
+    for (const { request, outcome } of this.#landed.splice(0, ANSWERS_PER_TURN)) this.#settle(request, outcome)
+    if (this.#landed.length > 0) setImmediate(() => this.#answerLanded())
+    else this.#noteIdle()
   }
 
   #settle(request: Waiting, outcome: Outcome | undefined): void {

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 import { describeError, isLockTimeout } from '../database/sqlstate.ts'
-import { transaction } from '../database/transaction.ts'
+import { transaction, type Last } from '../database/transaction.ts'
 import { DatabaseUnavailable } from '../errors.ts'
 import { lockLevels, selectUnlockedSkus } from '../stock/queries.ts'
 import type { OnClosed } from './hooks.ts'
@@ -14,7 +14,7 @@ import {
   type StoredReservation,
   type Take,
 } from './queries.ts'
-import { moveAndRecord } from './write.ts'
+import { moveFor, recordMove } from './write.ts'
 
 /** Counters that are looked at again one by one; each costs up to the lock timeout. */
 const STILL_LOCKED_MAX = 16
@@ -39,7 +39,7 @@ export type Expired = {
  *
  * @throws DatabaseUnavailable, or what failed although no hold is overdue; everything else is in the answer
  */
-export async function expireOverdue(db: Knex, take: Take, onClosed: OnClosed): Promise<Expired> {
+export async function expireOverdue(db: Knex, take: Take, onClosed: OnClosed | undefined): Promise<Expired> {
   try {
     return { expired: await expireBatch(db, take, onClosed), failed: [], blocked_skus: [] }
   } catch (error) {
@@ -57,11 +57,11 @@ export async function expireOverdue(db: Knex, take: Take, onClosed: OnClosed): P
 }
 
 /** One transaction: reservations, hooks, counters, ledger and events. Holds that others have locked are skipped. */
-function expireBatch(db: Knex, take: Take, onClosed: OnClosed): Promise<number> {
-  return transaction(db, async (tx) => close(tx, await takeOverdue(tx, take), onClosed))
+function expireBatch(db: Knex, take: Take, onClosed: OnClosed | undefined): Promise<number> {
+  return transaction(db, async (tx, _, last) => close(tx, await takeOverdue(tx, take), onClosed, last))
 }
 
-async function expireEachIfBroken(db: Knex, take: Take, onClosed: OnClosed): Promise<Expired> {
+async function expireEachIfBroken(db: Knex, take: Take, onClosed: OnClosed | undefined): Promise<Expired> {
   try {
     return { expired: await expireBatch(db, take, onClosed), failed: [], blocked_skus: [] }
   } catch (error) {
@@ -72,12 +72,18 @@ async function expireEachIfBroken(db: Knex, take: Take, onClosed: OnClosed): Pro
   }
 }
 
-async function expireEach(db: Knex, holds: readonly { id: string }[], onClosed: OnClosed): Promise<Expired> {
+async function expireEach(
+  db: Knex,
+  holds: readonly { id: string }[],
+  onClosed: OnClosed | undefined,
+): Promise<Expired> {
   const failed: FailedHold[] = []
   let expired = 0
   for (const { id } of holds) {
     try {
-      expired += await transaction(db, async (tx) => close(tx, await takeOverdueOne(tx, id), onClosed))
+      expired += await transaction<number>(db, async (tx, _, last) =>
+        close(tx, await takeOverdueOne(tx, id), onClosed, last),
+      )
     } catch (error) {
       if (error instanceof DatabaseUnavailable) throw error
       if (!isLockTimeout(error)) failed.push({ id, failures: await setAside(db, id, describeError(error)), error })
@@ -86,18 +92,25 @@ async function expireEach(db: Knex, holds: readonly { id: string }[], onClosed: 
   return { expired, failed, blocked_skus: [] }
 }
 
-async function close(tx: Knex.Transaction, taken: readonly StoredReservation[], onClosed: OnClosed): Promise<number> {
+async function close(
+  tx: Knex.Transaction,
+  taken: readonly StoredReservation[],
+  onClosed: OnClosed | undefined,
+  last: Last,
+): Promise<number> {
   if (taken.length === 0) return 0
   await expireTaken(
     tx,
     taken.map((hold) => hold.id),
   )
-  await onClosed(
+  await onClosed?.(
     tx,
     taken.map(({ id, reference }) => ({ id, reference, status: 'expired' as const })),
   )
-  const written = await moveAndRecord(tx, taken.map(toStep))
-  if (!written.fits) throw new Error('an overdue hold names a SKU that has no counter')
+  const steps = taken.map(toStep)
+  const moved = await moveFor(tx, steps)
+  if (!moved.fits) throw new Error('an overdue hold names a SKU that has no counter')
+  last(recordMove(tx, steps, moved))
   return taken.length
 }
 

@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import { isLockTimeout } from '../database/sqlstate.ts'
+import { isConsequence, isLockTimeout } from '../database/sqlstate.ts'
 import { reading, transaction } from '../database/transaction.ts'
 import { refused } from '../errors.ts'
 import { lockLevels, selectUnlockedSkus } from '../stock/queries.ts'
@@ -17,7 +17,7 @@ import {
   type ReservationInsert,
 } from './queries.ts'
 import { reclaim } from './reclaim.ts'
-import { moveAndRecord } from './write.ts'
+import { moveAndRecord, moveFor, recordMove } from './write.ts'
 
 /**
  * Runs one batch: look, plan, write if everything still is as the plan saw it, else look again. Invariant: nothing that
@@ -34,7 +34,8 @@ const RECLAIMS_MAX = 8
 
 export type FlightDeps = PlanSettings & {
   db: Knex
-  onClosed: OnClosed
+  /** Undefined if nobody wants to know. */
+  onClosed: OnClosed | undefined
   /** SKUs whose counters were found locked by another session: reclaims leave them alone, their requests wait apart. */
   known_locked: Set<string>
   observePhase: (phase: 'read' | 'write', duration_ms: number) => void
@@ -117,8 +118,7 @@ export async function flyIn(deps: FlightDeps, tx: Knex.Transaction, operation: O
     if (plan.short.size > 0 && (await reclaimShort(deps, { operations: [operation], plan, view }, ignored))) continue
     const outcome = plan.outcomes.get(operation)
     if (plan.steps.length === 0 && outcome !== undefined) return outcome
-    const reached = { phase: 'keys' as Phase }
-    if ((await claimAndClose(deps, tx, plan, reached)) === STALE) {
+    if ((await claimAndClose(deps, tx, plan, { phase: undefined })) === STALE) {
       with_keys = true
       continue
     }
@@ -157,17 +157,23 @@ async function write(
   view: View,
   ignored: ReadonlySet<string>,
 ): Promise<Map<Operation, Outcome> | typeof STALE> {
-  const reached = { phase: 'keys' as Phase }
+  const failed: Failed = { phase: undefined }
   const started = performance.now()
   try {
-    return await transaction<Map<Operation, Outcome> | typeof STALE>(deps.db, async (tx, rollback) => {
-      if ((await claimAndClose(deps, tx, plan, reached)) === STALE) return rollback(STALE)
-      reached.phase = 'counters'
-      const written = await moveAndRecord(tx, plan.steps)
-      if (written.fits) return isPastAnEnd(plan, view, written.locked_at) ? rollback(STALE) : plan.outcomes
+    return await transaction<Map<Operation, Outcome> | typeof STALE>(deps.db, async (tx, rollback, last) => {
+      // Sent one behind the other. If one fails or misses, those behind it did nothing that the rollback does not undo.
+      const claimed = claimAndClose(deps, tx, plan, failed)
+      if (runsHooks(deps, plan) && (await claimed) === STALE) return rollback(STALE)
+      const [claim, moved] = await Promise.all([claimed, noting(failed, 'counters', moveFor(tx, plan.steps))])
+      if (claim === STALE) return rollback(STALE)
+      if (moved.fits) {
+        if (isPastAnEnd(plan, view, moved.locked_at)) return rollback(STALE)
+        last(recordMove(tx, plan.steps, moved))
+        return plan.outcomes
+      }
       // Another process took units meanwhile. The counters are locked now and these are their values: refuse whom they
       // do not cover, keep the rest. Without this two processes could overtake one another without end.
-      const { counters } = written
+      const { counters } = moved
       const shrunk = draw(operations, { ...view, counters }, deps, refusalsOf(plan))
       const rewritten = await shrink(tx, plan, shrunk, ignored)
       if (rewritten === STALE || isPastAnEnd(shrunk, view, rewritten)) return rollback(STALE)
@@ -175,7 +181,7 @@ async function write(
     })
   } catch (error) {
     if (!isLockTimeout(error)) throw error
-    const apart = await findBlocked(deps.db, { operations, plan, view, phase: reached.phase })
+    const apart = await findBlocked(deps.db, { operations, plan, view, phase: failed.phase ?? 'counters' })
     for (const subject of apart.values()) {
       const row = rowOf(subject)
       if (row !== undefined && 'sku' in row) deps.known_locked.add(row.sku)
@@ -195,23 +201,33 @@ async function claimAndClose(
   deps: FlightDeps,
   tx: Knex.Transaction,
   plan: Plan,
-  reached: { phase: Phase },
+  failed: Failed,
 ): Promise<typeof DONE | typeof STALE> {
-  if (plan.inserts.length > 0) {
-    const inserted = await insertReservations(tx, plan.inserts.map(toInsert))
-    if (inserted.length < plan.inserts.length) return STALE
-  }
-  reached.phase = 'reservations'
   const transitions = [...plan.transitions.values()]
-  if (transitions.length > 0) {
-    await lockReservations(
-      tx,
-      transitions.map((transition) => transition.id),
-    )
-    if ((await applyTransitions(tx, transitions)) < transitions.length) return STALE
-  }
-  if (plan.closed.size > 0) await deps.onClosed(tx, [...plan.closed.values()])
+  const ids = transitions.map((transition) => transition.id)
+  // All of them are sent before the first is waited for.
+  const [inserted, , applied] = await Promise.all([
+    plan.inserts.length === 0 ? 0 : noting(failed, 'keys', insertReservations(tx, plan.inserts.map(toInsert))),
+    ids.length === 0 ? undefined : noting(failed, 'reservations', lockReservations(tx, ids)),
+    ids.length === 0 ? 0 : noting(failed, 'reservations', applyTransitions(tx, transitions)),
+  ])
+  if (inserted < plan.inserts.length || applied < transitions.length) return STALE
+  if (runsHooks(deps, plan)) await deps.onClosed?.(tx, [...plan.closed.values()])
   return DONE
+}
+
+function runsHooks({ onClosed }: FlightDeps, plan: Plan): boolean {
+  return onClosed !== undefined && plan.closed.size > 0
+}
+
+/** The phase of the statement that failed. */
+type Failed = { phase: Phase | undefined }
+
+function noting<T>(failed: Failed, phase: Phase, statement: Promise<T>): Promise<T> {
+  return statement.catch((error: unknown) => {
+    if (!isConsequence(error)) failed.phase = phase
+    throw error
+  })
 }
 
 /** Writes the smaller plan in place of the first; STALE if that can't be done here and the batch must look again. */

@@ -8,8 +8,9 @@ import type { Closed } from './reservation.ts'
  */
 export type OnClosed = (tx: Knex.Transaction, closed: readonly Closed[]) => Promise<void>
 
-/** Runs hooks one after another, in the order in which they were registered. */
-export function chainHooks(hooks: readonly OnClosed[]): OnClosed {
+/** Runs hooks one after another, in the order in which they were registered; undefined without any. */
+export function chainHooks(hooks: readonly OnClosed[]): OnClosed | undefined {
+  if (hooks.length === 0) return undefined
   return async (tx, closed) => {
     if (closed.length === 0) return
     for (const hook of hooks) await hook(tx, closed)

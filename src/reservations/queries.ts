@@ -1,4 +1,6 @@
+import { arrayOf } from '../database/array.ts'
 import { rows, type Executor } from '../database/transaction.ts'
+import { isoTime } from '../iso_time.ts'
 import type { Status } from './reservation.ts'
 
 /** A reservation as it is stored: `status` may say pending although its time has run out. */
@@ -81,11 +83,11 @@ export type ReservationInsert = {
 }
 
 /**
- * Adds pending reservations and returns the ids that went in: one whose key is taken does not. Keys are claimed in
+ * Adds pending reservations and returns how many went in: one whose key is taken does not. Keys are claimed in
  * sorted order, or two batches that share two keys deadlock; a key in flight elsewhere is waited for up to the lock
  * timeout.
  */
-export async function insertReservations(db: Executor, inserts: readonly ReservationInsert[]): Promise<string[]> {
+export async function insertReservations(db: Executor, inserts: readonly ReservationInsert[]): Promise<number> {
   const inserted = await rows<{ id: string }>(
     db,
     `INSERT INTO reservations (id, status, skus, quantities, customer_id, reference, metadata, created_at, expires_at,
@@ -100,22 +102,23 @@ export async function insertReservations(db: Executor, inserts: readonly Reserva
      ON CONFLICT (client, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
      RETURNING id`,
     [
-      inserts.map((row) => row.id),
-      inserts.map((row) => textArray(row.skus)),
-      inserts.map((row) => `{${row.quantities.join(',')}}`),
-      inserts.map((row) => row.customer_id),
-      inserts.map((row) => row.reference),
-      inserts.map((row) => row.metadata),
-      inserts.map((row) => row.created_at.toISOString()),
-      inserts.map((row) => row.expires_at.toISOString()),
-      inserts.map((row) => row.strategy),
-      inserts.map((row) => row.ttl_variant),
-      inserts.map((row) => row.client),
-      inserts.map((row) => row.idempotency_key),
-      inserts.map((row) => row.request_hash),
+      arrayOf(inserts, (row) => row.id),
+      arrayOf(inserts, (row) => arrayOf(row.skus)),
+      arrayOf(inserts, (row) => arrayOf(row.quantities)),
+      arrayOf(inserts, (row) => row.customer_id),
+      arrayOf(inserts, (row) => row.reference),
+      arrayOf(inserts, (row) => row.metadata),
+      arrayOf(inserts, (row) => isoTime(row.created_at)),
+      arrayOf(inserts, (row) => isoTime(row.expires_at)),
+      arrayOf(inserts, (row) => row.strategy),
+      arrayOf(inserts, (row) => row.ttl_variant),
+      arrayOf(inserts, (row) => row.client),
+      arrayOf(inserts, (row) => row.idempotency_key),
+      arrayOf(inserts, (row) => row.request_hash),
     ],
+    { prepared: true },
   )
-  return inserted.map((row) => row.id)
+  return inserted.length
 }
 
 /** Takes back reservations that this transaction inserted and found no stock for. */
@@ -386,9 +389,4 @@ export function selectReservationPage(
      WHERE ${conditions.join(' AND ')} ORDER BY l.seq DESC LIMIT ?`,
     [...bindings, query.limit],
   )
-}
-
-/** An array literal of PostgreSQL, for a text[] that travels inside another array. */
-function textArray(values: readonly string[]): string {
-  return `{${values.map((value) => `"${value.replace(/[\\"]/g, '\\$&')}"`).join(',')}}`
 }

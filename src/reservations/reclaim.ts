@@ -25,7 +25,7 @@ export async function reclaim(
   db: Knex,
   short: ReadonlyMap<string, number>,
   { ignored, known_locked }: { ignored: Set<string>; known_locked: Set<string> },
-  onClosed: OnClosed,
+  onClosed: OnClosed | undefined,
 ): Promise<{ look_again: boolean; blocked_skus: string[] }> {
   const skus = [...short.keys()]
   await forgetUnlocked(db, known_locked)

@@ -51,7 +51,7 @@ export type ReservationsDeps = {
   strategy: 'batched' | 'conditional'
   ttl_seconds: number
   ttl_max_seconds: number
-  onClosed: OnClosed
+  onClosed: OnClosed | undefined
   metrics: Metrics
   log: Logger
   limits?: Partial<BatcherLimits>

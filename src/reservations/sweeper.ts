@@ -36,7 +36,7 @@ export type Sweeper = {
 
 export type SweeperDeps = {
   db: Knex
-  onClosed: OnClosed
+  onClosed: OnClosed | undefined
   metrics: Metrics
   log: Logger
   /** What this process is called in sweeper_runs. */

@@ -1,6 +1,13 @@
 import type { Knex } from 'knex'
 import type { EventDraft } from '../outbox/append.ts'
-import { availabilityEvent, moveCounters, writeRecorded, type Counter, type Recorded } from '../stock/counters.ts'
+import {
+  availabilityEvent,
+  moveCounters,
+  writeRecorded,
+  type Counter,
+  type Moved,
+  type Recorded,
+} from '../stock/counters.ts'
 import type { Step } from './plan.ts'
 
 export type Written = { fits: true; locked_at: Date | null } | { fits: false; counters: Map<string, Counter> }
@@ -13,15 +20,27 @@ export type Written = { fits: true; locked_at: Date | null } | { fits: false; co
  *   locked: they do not cover the steps, and nothing was moved
  */
 export async function moveAndRecord(tx: Knex.Transaction, steps: readonly Step[]): Promise<Written> {
+  const move = await moveFor(tx, steps)
+  if (!move.fits) return move
+  await recordMove(tx, steps, move)
+  return { fits: true, locked_at: move.locked_at }
+}
+
+/** The first half of {@link moveAndRecord}; sent before this returns. */
+export function moveFor(tx: Knex.Transaction, steps: readonly Step[]): Promise<Moved | typeof UNMOVED> {
   const changes = steps.flatMap((step) => step.changes)
-  if (changes.length === 0) {
-    await writeRecorded(tx, { recorded: [], events: stepEvents(steps, []), at: null })
-    return { fits: true, locked_at: null }
-  }
-  const moved = await moveCounters(tx, changes)
-  if (!moved.fits) return moved
-  await writeRecorded(tx, { recorded: moved.recorded, events: stepEvents(steps, moved.recorded), at: moved.at })
-  return { fits: true, locked_at: moved.locked_at }
+  return changes.length === 0 ? Promise.resolve(UNMOVED) : moveCounters(tx, changes)
+}
+
+const UNMOVED = { fits: true, recorded: [], at: null, locked_at: null } as const
+
+/** The second half: ledger and events. */
+export function recordMove(
+  tx: Knex.Transaction,
+  steps: readonly Step[],
+  { recorded, at }: { recorded: readonly Recorded[]; at: string | null },
+): Promise<void> {
+  return writeRecorded(tx, { recorded, events: stepEvents(steps, recorded), at })
 }
 
 /** The events of the steps in order, each followed by what it did to a SKU's availability. */

@@ -1,6 +1,6 @@
 import type { Executor } from '../database/transaction.ts'
 import { appendEvents, type EventDraft } from '../outbox/append.ts'
-import { insertLedger, lockAndMove, type LedgerInsert } from './queries.ts'
+import { insertLedger, lockAndMove } from './queries.ts'
 
 /**
  * Moves counters and writes down every step of it. Invariant: each change of a counter has one ledger row, and a
@@ -68,8 +68,9 @@ export async function writeRecorded(
   db: Executor,
   written: { recorded: readonly Recorded[]; events: readonly EventDraft[]; at: string | null },
 ): Promise<void> {
-  if (written.at !== null) await insertLedger(db, written.recorded.map(toLedgerRow), written.at)
-  await appendEvents(db, written.events, written.at)
+  const { recorded, events, at } = written
+  // Both are sent before either is waited for.
+  await Promise.all([at === null ? undefined : insertLedger(db, recorded, at), appendEvents(db, events, at)])
 }
 
 /** `stock.sold_out` or `stock.back` if this change took the last available unit or brought the first one back. */
@@ -105,19 +106,4 @@ function step(counters: Map<string, Counter>, change: Change): Recorded {
   counter.temp_reserved_stock += change.reserved_delta
   counter.seq += 1
   return { ...change, seq: counter.seq, stock_after: counter.stock, reserved_after: counter.temp_reserved_stock }
-}
-
-function toLedgerRow(change: Recorded): LedgerInsert {
-  return {
-    sku: change.sku,
-    seq: change.seq,
-    kind: change.kind,
-    stock_delta: change.stock_delta,
-    reserved_delta: change.reserved_delta,
-    stock_after: change.stock_after,
-    reserved_after: change.reserved_after,
-    reservation_id: change.reservation_id ?? null,
-    reference: change.reference ?? null,
-    reason: change.reason ?? null,
-  }
 }

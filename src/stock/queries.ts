@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
+import { arrayOf } from '../database/array.ts'
 import { rows, type Executor } from '../database/transaction.ts'
-import type { Move } from './counters.ts'
+import type { Move, Recorded } from './counters.ts'
 import type { LedgerEntry } from './ledger.ts'
 import type { Level } from './levels.ts'
 
@@ -88,21 +89,8 @@ export function lockAndMove(db: Executor, moves: readonly Move[]): Promise<Moved
   )
 }
 
-export type LedgerInsert = {
-  sku: string
-  seq: number
-  kind: string
-  stock_delta: number
-  reserved_delta: number
-  stock_after: number
-  reserved_after: number
-  reservation_id: string | null
-  reference: string | null
-  reason: string | null
-}
-
 /** Appends ledger rows, all with the time `at`. */
-export async function insertLedger(db: Executor, entries: readonly LedgerInsert[], at: string): Promise<void> {
+export async function insertLedger(db: Executor, entries: readonly Recorded[], at: string): Promise<void> {
   await rows(
     db,
     `INSERT INTO stock_ledger (sku, seq, kind, stock_delta, reserved_delta, stock_after, reserved_after,
@@ -112,17 +100,18 @@ export async function insertLedger(db: Executor, entries: readonly LedgerInsert[
                  ?::uuid[], ?::text[], ?::text[]) AS l`,
     [
       at,
-      entries.map((entry) => entry.sku),
-      entries.map((entry) => entry.seq),
-      entries.map((entry) => entry.kind),
-      entries.map((entry) => entry.stock_delta),
-      entries.map((entry) => entry.reserved_delta),
-      entries.map((entry) => entry.stock_after),
-      entries.map((entry) => entry.reserved_after),
-      entries.map((entry) => entry.reservation_id),
-      entries.map((entry) => entry.reference),
-      entries.map((entry) => entry.reason),
+      arrayOf(entries, (entry) => entry.sku),
+      arrayOf(entries, (entry) => entry.seq),
+      arrayOf(entries, (entry) => entry.kind),
+      arrayOf(entries, (entry) => entry.stock_delta),
+      arrayOf(entries, (entry) => entry.reserved_delta),
+      arrayOf(entries, (entry) => entry.stock_after),
+      arrayOf(entries, (entry) => entry.reserved_after),
+      arrayOf(entries, (entry) => entry.reservation_id),
+      arrayOf(entries, (entry) => entry.reference),
+      arrayOf(entries, (entry) => entry.reason),
     ],
+    { prepared: true },
   )
 }
 
