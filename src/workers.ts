@@ -66,6 +66,36 @@ export async function startWorkers(options: WorkersOptions): Promise<Workers> {
   return { port, stop: () => places.close(), killSync: () => places.closeSync() }
 }
 
+type Death = { code: number; signal: string; failure: string | undefined; listened: boolean; lived_ms: number }
+
+/** Forks one worker, whose metrics count from when it listens; the hooks say how it goes on. */
+function launch(
+  { env, log, sums }: { env: Record<string, string>; log: Logger; sums: Sums },
+  hooks: { listening(): void; died(death: Death): void },
+): Worker {
+  const worker = cluster.fork(env)
+  const started = performance.now()
+  let failure: string | undefined
+  let listened = false
+  // A message to one that has just died; its exit says more.
+  worker.on('error', (error) => log.debug({ err: error, worker: worker.process.pid }, 'a worker was not reached'))
+  worker.once('listening', () => {
+    listened = true
+    sums.welcome(worker)
+    log.info({ worker: worker.process.pid }, 'a worker listens')
+    hooks.listening()
+  })
+  worker.on('message', (message: ToPrimary) => {
+    if ('failed' in message) failure = message.failed
+    else sums.receive(worker, message)
+  })
+  worker.once('exit', (code, signal) => {
+    sums.bury(worker)
+    hooks.died({ code, signal, failure, listened, lived_ms: performance.now() - started })
+  })
+  return worker
+}
+
 /** Places for workers: each has one that runs, or one that is about to. */
 function createPlaces(env: Record<string, string>, log: Logger) {
   const sums = createSums(log)
@@ -74,37 +104,26 @@ function createPlaces(env: Record<string, string>, log: Logger) {
   let closing = false
 
   /** @param deaths of workers that had this place before, one shortly after the other */
-  function run(deaths: number, hooks: { listening?: () => void; failed?: (error: WorkerError) => void } = {}): void {
-    const worker = cluster.fork(env)
-    const started = performance.now()
-    let failure: string | undefined
-    let starting = hooks.failed !== undefined
+  function run(deaths: number, first?: { listening: () => void; failed: (error: WorkerError) => void }): void {
+    const worker = launch(
+      { env, log, sums },
+      {
+        listening: () => first?.listening(),
+        died({ code, signal, failure, listened, lived_ms }) {
+          running.delete(worker)
+          if (first && !listened) {
+            first.failed(new WorkerError(failure ?? `a worker ended with ${signal || code} before it listened`))
+          } else if (!closing) {
+            const next = lived_ms < SHORT_LIFE_MS ? deaths + 1 : 0
+            const wait_ms = backoff(next)
+            const fields = { worker: worker.process.pid, code, signal, failure, wait_ms }
+            log[code === 0 ? 'info' : 'error'](fields, 'a worker ended; another takes its place')
+            replace(next, wait_ms)
+          }
+        },
+      },
+    )
     running.add(worker)
-    // A message to one that has just died; its exit says more.
-    worker.on('error', (error) => log.debug({ err: error, worker: worker.process.pid }, 'a worker was not reached'))
-    worker.once('listening', () => {
-      starting = false
-      sums.welcome(worker)
-      log.info({ worker: worker.process.pid }, 'a worker listens')
-      hooks.listening?.()
-    })
-    worker.on('message', (message: ToPrimary) => {
-      if ('failed' in message) failure = message.failed
-      else sums.receive(worker, message)
-    })
-    worker.once('exit', (code, signal) => {
-      running.delete(worker)
-      sums.bury(worker)
-      if (starting) {
-        hooks.failed?.(new WorkerError(failure ?? `a worker ended with ${signal || code} before it listened`))
-      } else if (!closing) {
-        const next = performance.now() - started < SHORT_LIFE_MS ? deaths + 1 : 0
-        const wait_ms = backoff(next)
-        const fields = { worker: worker.process.pid, code, signal, failure, wait_ms }
-        log[code === 0 ? 'info' : 'error'](fields, 'a worker ended; another takes its place')
-        replace(next, wait_ms)
-      }
-    })
   }
 
   function replace(deaths: number, wait_ms: number): void {
@@ -166,11 +185,17 @@ function end(worker: Worker): Promise<void> {
   })
 }
 
+type Sums = {
+  welcome(worker: Worker): void
+  receive(worker: Worker, message: Exclude<ToPrimary, { failed: string }>): void
+  bury(worker: Worker): void
+}
+
 /**
  * Adds the metrics of all workers when one of them asks. Counters must not fall when a worker dies, which Prometheus would
  * take for a restart of all, so what it told last is kept.
  */
-function createSums(log: Logger) {
+function createSums(log: Logger): Sums {
   /** What each that listens told last. */
   const known = new Map<Worker, Snapshot | undefined>()
   const waiting = new Map<Worker, () => void>()
@@ -196,8 +221,8 @@ function createSums(log: Logger) {
   }
 
   return {
-    welcome: (worker: Worker) => void known.set(worker, undefined),
-    receive(worker: Worker, message: Exclude<ToPrimary, { failed: string }>) {
+    welcome: (worker) => void known.set(worker, undefined),
+    receive(worker, message) {
       if ('told' in message) {
         if (known.has(worker)) known.set(worker, message.told)
         waiting.get(worker)?.()
@@ -208,7 +233,7 @@ function createSums(log: Logger) {
         .then((sum) => send(worker, { sum, for: message.ask }))
         .catch((error: unknown) => log.error({ err: error }, 'the metrics of the workers could not be added'))
     },
-    bury(worker: Worker) {
+    bury(worker) {
       const left = legacyOf(known.get(worker) ?? [])
       known.delete(worker)
       legacy = legacy.then((before) => sumOf([before, left]))
