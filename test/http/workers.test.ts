@@ -195,7 +195,7 @@ test('SIGTERM answers what is under way and ends all; lines and banner are print
   const letGo = await holdCounter()
   const { answered } = await beginReserves(running.port, 6)
   running.child.kill('SIGTERM')
-  await until(async () => (await ask(running.port, 'GET', '/healthz')).status === 0)
+  await until(() => running.printed().includes('"stopping"'))
   await letGo()
   expect(await answered).toEqual([201, 201, 201, 201, 201, 201])
   expect(await running.ended).toBe(0)
