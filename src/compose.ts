@@ -47,6 +47,8 @@ export type ComposeOptions = {
   instance: string
   /** Called in the transaction that closes reservations: see {@link OnClosed}. */
   hooks?: readonly OnClosed[]
+  /** What /metrics answers instead of this process's own: given its metrics, where it shares a port with others. */
+  expose?: (own: Metrics) => () => Promise<string>
 }
 
 /** How many connections go to the core; the rest serve reads, stock writes and readers of events. */
@@ -57,7 +59,7 @@ export function splitPool(pool_max: number): { core: number; general: number } {
 
 /** Builds the service on a database that is there. Nothing runs by itself until `start`. */
 export function compose(options: ComposeOptions): Service {
-  const { config, url, log, instance } = options
+  const { config, url, log, instance, expose } = options
   const sizes = splitPool(config.database_pool_max)
   const limits = { lock_timeout_ms: LOCK_TIMEOUT_MS, statement_timeout_ms: STATEMENT_TIMEOUT_MS }
   // Two pools: a flood of reads must not keep the batch waiting for a connection.
@@ -83,7 +85,7 @@ export function compose(options: ComposeOptions): Service {
   let draining = false
   const app = createApp({
     log,
-    metrics,
+    metrics: expose === undefined ? metrics : { ...metrics, text: expose(metrics) },
     authenticator: createAuthenticator({ db: general }),
     reservations: { reservations, ttl_max_seconds: config.reservation_ttl_max_seconds },
     stock: stockRoom(general),

@@ -12,6 +12,7 @@ const environment = Type.Object({
   NODE_ENV: Type.String({ default: 'development' }),
   PORT: Type.Integer({ default: 3000, minimum: 0, maximum: 65535 }),
   HOST: Type.String({ default: '127.0.0.1', minLength: 1 }),
+  WORKERS: Type.Integer({ default: 1, minimum: 1, maximum: 64 }),
   DATABASE_URL: Type.Optional(Type.String({ pattern: '^postgres(ql)?://' })),
   EMBEDDED_DATABASE: Type.Optional(Type.Boolean()),
   DATABASE_POOL_MAX: Type.Integer({ default: 10, minimum: 4, maximum: 200 }),
@@ -35,6 +36,8 @@ export type Config = Readonly<{
   production: boolean
   port: number
   host: string
+  /** Processes that serve the port together; 1 serves it without a cluster. */
+  workers: number
   /** Absent: the embedded PostgreSQL under `data_dir`. */
   database_url: string | undefined
   database_pool_max: number
@@ -93,6 +96,7 @@ export function loadConfig(source: NodeJS.ProcessEnv = process.env): Config {
     production: env.NODE_ENV === 'production',
     port: env.PORT,
     host: env.HOST,
+    workers: env.WORKERS,
     database_url: env.DATABASE_URL,
     database_pool_max: env.DATABASE_POOL_MAX,
     migrate_on_start: env.MIGRATE_ON_START ?? embedded,

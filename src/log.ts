@@ -3,6 +3,10 @@ import { pino, type Logger } from 'pino'
 
 /** A line is written for every request, and one write for each takes longer than a small answer: they go out together. */
 const GATHERED_BYTES = 8192
+/** What several processes write to one pipe stays in whole lines up to this size: PIPE_BUF on Linux. */
+const SHARED_BYTES_MAX = 4096
+/** Lines that are gathered for such a pipe: another one must fit. */
+const SHARED_GATHERED_BYTES = 3072
 /** So long after it was logged a line is on its way. */
 const FLUSH_INTERVAL_MS = 100
 /** When nobody reads standard output, what is logged beyond this is dropped: the shop goes on, and memory has a bound. */
@@ -15,21 +19,29 @@ const WRITTEN_TIMEOUT_MS = 400
  * `process.exit` waits for {@link logWritten} before, because a write that is under way at that moment may be given up.
  *
  * @param level pino's name of the least level that is logged
+ * @param options.shared other processes write to the same standard output
  */
-export function createLog(level: string): Logger {
+export function createLog(level: string, options: { shared?: boolean } = {}): Logger {
   const destination = pino.destination({
     dest: 1,
     sync: false,
-    minLength: GATHERED_BYTES,
+    ...(options.shared
+      ? { minLength: SHARED_GATHERED_BYTES, maxWrite: SHARED_BYTES_MAX }
+      : { minLength: GATHERED_BYTES }),
     maxLength: BUFFERED_BYTES_MAX,
     periodicFlush: FLUSH_INTERVAL_MS,
   })
   return pino({ level }, destination)
 }
 
-/** Resolves when all that was logged so far is written, so that what is printed next comes after it. */
-export async function logWritten(log: Logger): Promise<void> {
-  const limit = delay(WRITTEN_TIMEOUT_MS, undefined, { ref: false })
+/**
+ * Waits until all that was logged so far is written, so that what is printed next comes after it.
+ *
+ * @returns false if nobody reads: then not even `process.exit` would end, which writes what is left and waits for it
+ */
+export async function logWritten(log: Logger): Promise<boolean> {
+  const limit = delay(WRITTEN_TIMEOUT_MS, false, { ref: false })
+  const flushed = () => new Promise<boolean>((resolve) => log.flush(() => resolve(true)))
   // The first may end with a write that was under way, the second with what was logged meanwhile.
-  for (let i = 0; i < 2; i++) await Promise.race([new Promise((resolve) => log.flush(resolve)), limit])
+  return (await Promise.race([flushed(), limit])) && (await Promise.race([flushed(), limit]))
 }

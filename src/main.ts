@@ -9,12 +9,25 @@ import { inspectServer } from './database/server.ts'
 import { hasEverHadKeys } from './keys/authenticate.ts'
 import { ensureBootstrapKey } from './keys/keys.ts'
 import { createLog, logWritten } from './log.ts'
+import { textOf, type Metrics } from './metrics.ts'
+import {
+  isWorker,
+  leavePrimary,
+  reportFailure,
+  shareMetrics,
+  startWorkers,
+  toldToEnd,
+  WorkerError,
+  type Workers,
+} from './workers.ts'
 
 /** serve: settings, database, app, schedule; and the way back in reverse. */
 
 /** In-flight requests get so long to end; with what follows the process is gone within 10 s. */
 const DRAIN_MS = 7000
 const STOP_MS = 9500
+/** A worker ends sooner, which leaves its primary the time to close the database. */
+const WORKER_STOP_MS = 8500
 
 const WHY_NO_BOOTSTRAP = {
   revoked: 'the key "bootstrap" was revoked, which is final; unset the variable and use another key',
@@ -24,24 +37,83 @@ const WHY_NO_BOOTSTRAP = {
 /** Why the service did not start, in words for whoever started it. */
 class StartError extends Error {}
 
+/** What serves the port: this process, or its workers. */
+type Serving = Pick<Workers, 'port' | 'stop' | 'killSync'>
+
 async function main(): Promise<void> {
   const config = loadConfig()
-  const log = createLog(config.log_level)
+  const log = createLog(config.log_level, { shared: config.workers > 1 })
+  if (isWorker()) return work(config, log)
   const database = await openDatabase(config, { log, application_name: 'stock start', max: 2 })
-  let service: Service | undefined
+  let serving: Serving
   try {
     await prepare(config, database, log)
-    service = compose({ config, url: database.url, log, instance: `stock ${hostname()} ${process.pid}` })
-    await listen(service, config)
+    serving = config.workers === 1 ? await serve(config, database.url, log) : await serveTogether(config, database, log)
   } catch (error) {
-    await service?.stop()
     await database.close()
     throw error
   }
+  const signal = nextSignal()
+  await announce(serving.port, config, database, log)
+  log.info({ signal: await signal }, 'stopping')
+  exitAfter(STOP_MS, log, () => {
+    serving.killSync()
+    database.closeSync()
+  })
+  await serving.stop()
+  await database.close()
+  log.info('stopped')
+}
+
+/** One of several processes that share the port; the database is there, and the primary closes it. */
+async function work(config: Config, log: Logger): Promise<void> {
+  const told = toldToEnd()
+  const serving = await serve(config, config.database_url!, log, (own) => {
+    const askSum = shareMetrics(() => own.snapshot(), log)
+    return async () => textOf(await askSum())
+  })
+  log.debug({ signal: await told }, 'stopping')
+  exitAfter(WORKER_STOP_MS, log, () => undefined)
+  await serving.stop()
+  await logWritten(log)
+  leavePrimary()
+}
+
+async function serve(
+  config: Config,
+  url: string,
+  log: Logger,
+  expose?: (own: Metrics) => () => Promise<string>,
+): Promise<Serving> {
+  const instance = `stock ${hostname()} ${process.pid}`
+  const service = compose({ config, url, log, instance, ...(expose && { expose }) })
+  try {
+    await listen(service, config)
+  } catch (error) {
+    await service.stop()
+    throw inWords(error, config)
+  }
   service.start()
-  await announce(service, config, database, log)
-  const stopping = stopOnSignal(service, database, log)
-  await stopping
+  return {
+    port: (service.server.address() as AddressInfo).port,
+    async stop() {
+      service.drain()
+      await closeServer(service)
+      await service.stop()
+    },
+    killSync: () => undefined,
+  }
+}
+
+async function serveTogether(config: Config, { url }: OpenDatabase, log: Logger): Promise<Serving> {
+  const { workers: count, host, port } = config
+  // The database has been opened: to a worker an embedded one is like any other, and an empty setting is none.
+  const env = { DATABASE_URL: url, EMBEDDED_DATABASE: '' }
+  try {
+    return await startWorkers({ count, host, port, env, log })
+  } catch (error) {
+    throw inWords(error, config)
+  }
 }
 
 async function prepare(config: Config, database: OpenDatabase, log: Logger): Promise<void> {
@@ -77,24 +149,26 @@ function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
 }
 
-function listen(service: Service, config: Config): Promise<void> {
+function listen({ server }: Service, { port, host }: Config): Promise<void> {
   return new Promise((resolve, reject) => {
-    service.server.once('error', (error: NodeJS.ErrnoException) => {
-      reject(
-        error.code === 'EADDRINUSE'
-          ? new StartError(`port ${config.port} is taken; stop what listens there or set PORT to another one`)
-          : error,
-      )
-    })
-    service.server.listen(config.port, config.host, resolve)
+    server.once('error', reject)
+    server.listen(port, host, resolve)
   })
 }
 
-async function announce(service: Service, config: Config, database: OpenDatabase, log: Logger): Promise<void> {
-  const { port } = service.server.address() as AddressInfo
+function inWords(error: unknown, config: Config): unknown {
+  if (error instanceof WorkerError) return new StartError(error.message)
+  return (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
+    ? new StartError(`port ${config.port} is taken; stop what listens there or set PORT to another one`)
+    : error
+}
+
+async function announce(port: number, config: Config, database: OpenDatabase, log: Logger): Promise<void> {
   const host = config.host.includes(':') ? `[${config.host}]` : config.host
   const base = `http://${host}:${port}`
-  log.info({ api: base, database: database.description, strategy: config.reservation_strategy }, 'listening')
+  const shared = config.workers > 1 ? { workers: config.workers } : {}
+  const strategy = config.reservation_strategy
+  log.info({ api: base, database: database.description, strategy, ...shared }, 'listening')
   if (config.production) return
   await logWritten(log)
   process.stdout.write(
@@ -110,23 +184,20 @@ async function announce(service: Service, config: Config, database: OpenDatabase
   )
 }
 
-/** Resolves when a signal has come and everything has ended. */
-async function stopOnSignal(service: Service, database: OpenDatabase, log: Logger): Promise<void> {
-  const signal = await new Promise<string>((resolve) => {
+function nextSignal(): Promise<string> {
+  return new Promise((resolve) => {
     for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, () => resolve(name))
   })
-  log.info({ signal }, 'stopping')
+}
+
+/** Ends the process if it has not ended by itself. */
+function exitAfter(limit_ms: number, log: Logger, letGo: () => void): void {
   const limit = setTimeout(() => {
     log.error('not everything ended in time')
-    database.closeSync()
-    void logWritten(log).then(() => process.exit(0))
-  }, STOP_MS)
+    letGo()
+    void logWritten(log).then((written) => (written ? process.exit(0) : process.kill(process.pid, 'SIGKILL')))
+  }, limit_ms)
   limit.unref()
-  service.drain()
-  await closeServer(service)
-  await service.stop()
-  await database.close()
-  log.info('stopped')
 }
 
 function closeServer(service: Service): Promise<void> {
@@ -140,8 +211,12 @@ function closeServer(service: Service): Promise<void> {
   })
 }
 
-main().catch((error: unknown) => {
-  if (error instanceof ConfigError || error instanceof StartError) process.stderr.write(`${error.message}\n`)
-  else process.stderr.write(`the service could not start: ${error instanceof Error ? error.stack : String(error)}\n`)
+main().catch(async (error: unknown) => {
+  const message =
+    error instanceof ConfigError || error instanceof StartError
+      ? error.message
+      : `the service could not start: ${error instanceof Error ? error.stack : String(error)}`
   process.exitCode = 1
+  if (isWorker()) await reportFailure(message)
+  else process.stderr.write(`${message}\n`)
 })

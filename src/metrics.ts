@@ -1,4 +1,14 @@
-import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+import {
+  AggregatorRegistry,
+  Counter,
+  Gauge,
+  Histogram,
+  Registry,
+  collectDefaultMetrics,
+  type Aggregator,
+  type MetricObjectWithValues,
+  type MetricValue,
+} from 'prom-client'
 import { createTallies, type Rate } from './tallies.ts'
 
 /**
@@ -37,6 +47,27 @@ export type Metrics = {
   watchExpiry(read: () => Promise<ExpiryGauges>): void
   /** The exposition that Prometheus reads. */
   text(): Promise<string>
+  /** All of it as data, for {@link sumOf}. */
+  snapshot(): Promise<Snapshot>
+}
+
+/** The metrics of a process as they were at one moment. */
+export type Snapshot = MetricObjectWithValues<MetricValue<string>>[]
+
+/** Several processes as if they were one: each metric by its own aggregator, most of them as a sum. */
+export function sumOf(snapshots: readonly Snapshot[]): Promise<Snapshot> {
+  return AggregatorRegistry.aggregate([...snapshots]).getMetricsAsJSON()
+}
+
+/** The exposition of a {@link sumOf}. */
+export function textOf(sum: Snapshot): Promise<string> {
+  return AggregatorRegistry.aggregate([sum]).metrics()
+}
+
+/** What is left of a process that ended: it uses nothing any more, but what it has counted must never be taken back. */
+export function legacyOf(snapshot: Snapshot): Snapshot {
+  // Metrics name their type by a word, although prom-client declares a number.
+  return snapshot.filter(({ type }) => ['counter', 'histogram'].includes(String(type)))
 }
 
 const REQUEST_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
@@ -60,6 +91,7 @@ export function createMetrics(options: { process_metrics?: boolean } = {}): Metr
     ...sweepMetrics(registry),
     ...watchedMetrics(registry),
     text: () => registry.metrics(),
+    snapshot: () => registry.getMetricsAsJSON(),
   }
 }
 
@@ -147,17 +179,17 @@ function batchMetrics(registry: Registry): Pick<Metrics, 'batch' | 'phase'> {
 function sweepMetrics(registry: Registry): Pick<Metrics, 'swept' | 'sweepFailed'> {
   const expired = new Counter({
     name: 'stock_expiry_expired_total',
-    help: 'Reservations closed as expired by this process.',
+    help: 'Reservations closed as expired by this instance.',
     registers: [registry],
   })
   const set_aside = new Counter({
     name: 'stock_expiry_set_aside_total',
-    help: 'Reservations that failed to expire alone and were set aside by this process.',
+    help: 'Reservations that failed to expire alone and were set aside by this instance.',
     registers: [registry],
   })
   const runs = new Counter({
     name: 'stock_expiry_runs_total',
-    help: 'Runs of the sweeper in this process, by result.',
+    help: 'Runs of the sweeper of this instance, by result.',
     labelNames: ['result'],
     registers: [registry],
   })
@@ -169,7 +201,8 @@ function sweepMetrics(registry: Registry): Pick<Metrics, 'swept' | 'sweepFailed'
   })
   const last_success = new Gauge({
     name: 'stock_expiry_last_success_timestamp_seconds',
-    help: 'When the sweeper of this process last finished well; 0 before the first time.',
+    help: 'When the sweeper of this instance last finished well; 0 before the first time.',
+    aggregator: 'max',
     registers: [registry],
   })
   runs.inc({ result: 'ok' }, 0)
@@ -187,10 +220,11 @@ function sweepMetrics(registry: Registry): Pick<Metrics, 'swept' | 'sweepFailed'
 }
 
 function watchedMetrics(registry: Registry): Pick<Metrics, 'watchQueue' | 'watchPool' | 'watchExpiry'> {
-  const gauge = (name: string, help: string, read: () => number) =>
+  const gauge = (name: string, help: string, read: () => number, aggregator: Aggregator = 'sum') =>
     new Gauge({
       name,
       help,
+      aggregator,
       registers: [registry],
       collect() {
         this.set(read())
@@ -212,7 +246,8 @@ function watchedMetrics(registry: Registry): Pick<Metrics, 'watchQueue' | 'watch
     watchQueue(read) {
       gauge('stock_queue_length', 'Requests that wait for a batch.', () => read().length)
       gauge('stock_queue_length_max', 'Past so many waiting requests a new one is refused.', () => read().length_max)
-      gauge('stock_queue_oldest_wait_seconds', 'How long the oldest has waited.', () => read().oldest_wait_ms / 1000)
+      const oldest = () => read().oldest_wait_ms / 1000
+      gauge('stock_queue_oldest_wait_seconds', 'How long the oldest has waited.', oldest, 'max')
     },
     watchPool: (name, read) => void pools.set(name, read),
     watchExpiry(read) {
@@ -228,6 +263,8 @@ function watchedMetrics(registry: Registry): Pick<Metrics, 'watchQueue' | 'watch
         new Gauge({
           name,
           help,
+          // Each process counts the same database.
+          aggregator: 'max',
           registers: [registry],
           async collect() {
             this.set((await ask())[field])

@@ -21,7 +21,7 @@ const FLOORS: string[][] = [
   ['reservations'],
   STOREFRONT,
   ['operations'],
-  ['http', 'lab'],
+  ['http', 'lab', 'workers'],
   ['compose'],
   ['main', 'cli'],
 ]

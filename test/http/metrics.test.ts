@@ -1,4 +1,4 @@
-import { createMetrics } from '../../src/metrics.ts'
+import { createMetrics, legacyOf, sumOf, textOf } from '../../src/metrics.ts'
 import { createTallies } from '../../src/tallies.ts'
 
 test('a tally forgets after a minute, its total never', () => {
@@ -73,3 +73,44 @@ test('while the database is away the expiry gauges keep what they had, and the r
   expect(await metrics.text()).toContain('stock_expiry_backlog 5')
   expect(await metrics.text()).toContain('stock_expiry_backlog 5')
 })
+
+test('processes on one port are shown as one: what each has is added, what all see is not', async () => {
+  const snapshots = await Promise.all([1, 2].map((n) => processMetrics(n).snapshot()))
+  const lines = (await textOf(await sumOf(snapshots))).split('\n')
+  expect(lines).toEqual(
+    expect.arrayContaining([
+      'stock_http_requests_total{method="GET",route="/v1/stock/{sku}",status="200"} 2',
+      'stock_http_request_duration_seconds_count{method="GET",route="/v1/stock/{sku}"} 2',
+      'stock_outcomes_total{verb="reserve",code="ok",strategy="batched"} 3',
+      'stock_queue_length 3',
+      'stock_queue_length_max 200',
+      'stock_queue_oldest_wait_seconds 0.2',
+      'stock_pool_connections{pool="core",state="used"} 3',
+      'stock_expiry_backlog 5',
+    ]),
+  )
+})
+
+test('of a process that ended only its counts are left', async () => {
+  const [dead, living] = await Promise.all([1, 2].map((n) => processMetrics(n).snapshot()))
+  const lines = (await textOf(await sumOf([legacyOf(dead!), living!]))).split('\n')
+  expect(lines).toEqual(
+    expect.arrayContaining([
+      'stock_outcomes_total{verb="reserve",code="ok",strategy="batched"} 3',
+      'stock_http_request_duration_seconds_count{method="GET",route="/v1/stock/{sku}"} 2',
+      'stock_queue_length 2',
+      'stock_pool_connections{pool="core",state="used"} 2',
+    ]),
+  )
+})
+
+/** What a process shows that has so much of everything, beside a database with five overdue holds. */
+function processMetrics(n: number) {
+  const metrics = createMetrics({ process_metrics: false })
+  metrics.meter('GET', '/v1/stock/{sku}')(200, 3)
+  metrics.outcome('reserve', 'ok', 'batched', n)
+  metrics.watchQueue(() => ({ length: n, length_max: 100, oldest_wait_ms: n * 100 }))
+  metrics.watchPool('core', () => ({ used: n, free: 0, pending: 0 }))
+  metrics.watchExpiry(() => Promise.resolve({ overdue: 5, oldest_overdue_seconds: 1.5, set_aside: 2 }))
+  return metrics
+}
