@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import { DatabaseUnavailable, refused, type Refusal } from '../errors.ts'
+import { LIMITS, type BatcherLimits } from './batcher_limits.ts'
 import { Blocked, KEYS, subjectOfReservation, subjectOfSku } from './blocked.ts'
 import type { FlightOptions } from './flight.ts'
 import type { Operation, Outcome } from './plan.ts'
@@ -24,41 +25,20 @@ export type BatcherOptions = {
   limits?: Partial<BatcherLimits>
 }
 
-export type BatcherLimits = {
-  /** Waiting requests past which a new one is refused at once. */
-  length_max: number
-  /** Requests and lines that share a transaction: beyond a few hundred a batch gains nothing and only adds latency. */
-  batch_size_max: number
-  batch_lines_max: number
-  /** A request that has waited longer is dropped unexecuted: its client has most likely given up. */
-  wait_ms_max: number
-  /** So long after it came a request is answered even if the database has not said whether it was written. */
-  answer_ms_max: number
-  /** Rows waited for apart at one time, requests that wait in them, and how many of them fly at once. */
-  lanes_max: number
-  lanes_length_max: number
-  lanes_flying_max: number
-}
-
-const LIMITS: BatcherLimits = {
-  length_max: 10_000,
-  batch_size_max: 300,
-  batch_lines_max: 3000,
-  wait_ms_max: 1000,
-  answer_ms_max: 1800,
-  lanes_max: 16,
-  lanes_length_max: 1000,
-  lanes_flying_max: 2,
-}
-
 /** A batch that meets a lock nobody holds any more is tried so often before its halves are run apart. */
 const TRIES_MAX = 3
 
 /**
- * So many answers are sent in one turn of the event loop. Sending takes as long as everything else that a request costs
- * this process: sent all at once, the answers of a batch would keep the database waiting for the next statement.
+ * Answers sent in one turn of the event loop. Sending is half of what a request costs this process: sent all at once, the
+ * answers of a batch would keep the database waiting for the next statement.
  */
 const ANSWERS_PER_TURN = 32
+/** A turn that takes longer has so much else to do that the answers would never be through: then all are sent. */
+const TURN_MS_MAX = 10
+
+/** What the last flight counts for in the average of all, and how much longer than that one may take. */
+const FLIGHT_WEIGHT = 0.2
+const FLIGHT_MARGIN = 2
 
 /** How often waiting requests are looked through while a flight takes long. */
 const WATCH_INTERVAL_MS = 100
@@ -91,6 +71,8 @@ export class Batcher {
   #lanes_flying = 0
   #stopping = false
   readonly #flights = new Set<Waiting[]>()
+  /** How long a flight takes, as a moving average. */
+  #flight_ms = 0
   #landed: { request: Waiting; outcome: Outcome | undefined }[] = []
   #watch: NodeJS.Timeout | undefined
   #whenIdle: (() => void)[] = []
@@ -156,7 +138,7 @@ export class Batcher {
     const now = performance.now()
     for (const queue of [this.#queue, ...Array.from(this.#lanes.values(), (lane) => lane.waiting)]) {
       // In order of arrival, so the first that may wait on ends the search.
-      const kept = queue.findIndex((request) => now - request.arrived <= this.#limits.wait_ms_max)
+      const kept = queue.findIndex((request) => now - request.arrived <= this.#waitMax())
       for (const request of queue.splice(0, kept < 0 ? queue.length : kept)) this.#drop(request, now)
     }
     for (const batch of this.#flights) {
@@ -178,7 +160,9 @@ export class Batcher {
   async #run(): Promise<void> {
     while (this.#queue.length > 0) {
       const batch = this.#assemble(this.#queue, this.#limits.batch_size_max, true)
+      const started = performance.now()
       if (batch.length > 0) await this.#fly(batch, undefined)
+      this.#flight_ms += (performance.now() - started - this.#flight_ms) * FLIGHT_WEIGHT
     }
     this.#running = false
     this.#noteIdle()
@@ -211,9 +195,15 @@ export class Batcher {
       request.answer(overloaded('The client left before this was executed.'))
       return true
     }
-    if (now - request.arrived <= this.#limits.wait_ms_max) return false
-    request.answer(overloaded('This waited for more than a second and was not executed.'))
+    if (now - request.arrived <= this.#waitMax()) return false
+    request.answer(overloaded('This waited for too long and was not executed.'))
     return true
+  }
+
+  /** What takes off now is answered a flight later, and then some: where flights take long, waiting must end sooner. */
+  #waitMax(): number {
+    const { wait_ms_max } = this.#limits
+    return wait_ms_max - Math.min(this.#flight_ms * FLIGHT_MARGIN, wait_ms_max / 2)
   }
 
   #laneOf(operation: Operation): string | undefined {
@@ -250,13 +240,18 @@ export class Batcher {
   /** Answers a batch, in order, after the next one has taken off. */
   #land(batch: readonly Waiting[], outcomes: ReadonlyMap<Operation, Outcome>): void {
     for (const request of batch) this.#landed.push({ request, outcome: outcomes.get(request.operation) })
-    if (this.#landed.length === batch.length) setImmediate(() => this.#answerLanded())
+    if (this.#landed.length === batch.length) this.#answerNextTurn()
   }
 
-  #answerLanded(): void {
-    for (const { request, outcome } of this.#landed.splice(0, ANSWERS_PER_TURN)) this.#settle(request, outcome)
-    if (this.#landed.length > 0) setImmediate(() => this.#answerLanded())
-    else this.#noteIdle()
+  #answerNextTurn(): void {
+    const since = performance.now()
+    setImmediate(() => {
+      const is_long = performance.now() - since > TURN_MS_MAX
+      const count = is_long ? this.#landed.length : ANSWERS_PER_TURN
+      for (const { request, outcome } of this.#landed.splice(0, count)) this.#settle(request, outcome)
+      if (this.#landed.length > 0) this.#answerNextTurn()
+      else this.#noteIdle()
+    })
   }
 
   #settle(request: Waiting, outcome: Outcome | undefined): void {

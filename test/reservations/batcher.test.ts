@@ -1,6 +1,7 @@
 import { pino } from 'pino'
 import { DatabaseUnavailable, ok } from '../../src/errors.ts'
-import { Batcher, type BatcherLimits } from '../../src/reservations/batcher.ts'
+import { Batcher } from '../../src/reservations/batcher.ts'
+import type { BatcherLimits } from '../../src/reservations/batcher_limits.ts'
 import { Blocked, KEYS } from '../../src/reservations/blocked.ts'
 import type { Operation, Outcome } from '../../src/reservations/plan.ts'
 import type { Reservation } from '../../src/reservations/reservation.ts'

@@ -57,7 +57,7 @@ function tellStart(report: Report, settings: Settings, drivers: Drivers): string
   return [
     tellMachine(report.machine),
     `   ${settings.quick ? 'quick: ' : ''}each arm ${rounds} times for ${seconds} s, in turn; fsync, full_page_writes and synchronous_commit are on`,
-    `   ${drivers.processes} load process${drivers.processes > 1 ? 'es' : ''}, ${Math.round(report.bare_rate).toLocaleString('en-US')}/s against bare node:http`,
+    `   ${drivers.processes} load process${drivers.processes > 1 ? 'es' : ''}, ${Math.round(report.bare_rate).toLocaleString('en-US')}/s against a bare socket`,
   ].join('\n')
 }
 
@@ -93,7 +93,7 @@ type Calibrated = { drivers: Drivers; bare_rate: number }
 
 /** How much load one process can make, and whether a second one makes more. */
 async function calibrate(home: BenchHome, api_key: string): Promise<Calibrated> {
-  const server = await startBare(home.build, 'node')
+  const server = await startBare(home.build, 'socket')
   const measure = async (processes: number): Promise<Calibrated> => {
     const drivers = await startDrivers(processes)
     const scenario = { kind: 'reserve' as const, skus: 1 }

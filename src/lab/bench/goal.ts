@@ -63,13 +63,13 @@ export const QUICK: Settings = {
 
 export const FULL: Settings = {
   quick: false,
-  rounds: 4,
-  seconds: 8,
-  warmup_seconds: 4,
+  rounds: 3,
+  seconds: 5,
+  warmup_seconds: 3,
   trial_connections: [1, 2, 4, 8, 16, 32, 64],
-  trial_seconds: 3,
+  trial_seconds: 1.5,
   overdue_holds: 1_000_000,
-  expiry_rounds: 3,
+  expiry_rounds: 1,
   earlier_reservations: 10_000_000,
   probes: 300,
 }

@@ -40,8 +40,8 @@ export function startConstant(build: string, options: ServiceOptions): Promise<T
   return startProgram(build, 'src/lab/bench/servers/constant.js', '/readyz', options)
 }
 
-/** Koa with one middleware, or Node's HTTP server with none. */
-export function startBare(build: string, kind: 'koa' | 'node'): Promise<TestedServer> {
+/** Koa with one middleware, Node's HTTP server with none, or a socket that gives one answer to everything. */
+export function startBare(build: string, kind: 'koa' | 'node' | 'socket'): Promise<TestedServer> {
   return startProgram(build, `src/lab/bench/servers/${kind}.js`, '/', undefined)
 }
 

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import { BARE_ANSWER } from './bare_answer.ts'
 
-/** Node's HTTP server and nothing else: what it reaches is the most that the load drivers are shown to be able to ask for. */
+/** Node's HTTP server and nothing else. */
 
 createServer((request, response) => {
   request.resume()
