@@ -77,7 +77,7 @@ export function compose(options: ComposeOptions): Service {
     metrics,
     log,
   })
-  const sweeper = createSweeper({ db: core, onClosed, metrics, log, instance })
+  const sweeper = createSweeper({ db: core, onClosed, metrics, log, instance, isBusy: () => reservations.isBusy() })
   const positioner = createPositioner({ db: general, log })
   const stalled_after_seconds = stalledAfterSeconds(config.expiry_cron)
   watch(metrics, { core, general }, reservations)

@@ -26,13 +26,15 @@ type CoreOptions = Partial<Omit<ReservationsDeps, 'core' | 'reads' | 'metrics' |
   instance?: string
   connections?: number
   lock_timeout_ms?: number
+  /** What the sweeper takes for the presence of buyers. */
+  isBusy?: () => boolean
   /** Runs after a statement that matches, the first time that the core runs one outside a transaction. */
   after?: { statement: RegExp; happens: () => Promise<unknown> }
 }
 
 /** Wires the core onto a test database, with a pool of its own. */
 export function openCore(database: TestDatabase, options: CoreOptions = {}): Core {
-  const { instance = 'test', connections = 6, lock_timeout_ms = 250, after, ...deps } = options
+  const { instance = 'test', connections = 6, lock_timeout_ms = 250, after, isBusy, ...deps } = options
   const pool = createPool({
     url: database.url,
     max: connections,
@@ -55,7 +57,14 @@ export function openCore(database: TestDatabase, options: CoreOptions = {}): Cor
     metrics,
     log,
   })
-  const sweeper = createSweeper({ db: pool, onClosed, metrics, log, instance })
+  const sweeper = createSweeper({
+    db: pool,
+    onClosed,
+    metrics,
+    log,
+    instance,
+    ...(isBusy === undefined ? {} : { isBusy }),
+  })
   const core: Core = {
     reservations,
     sweeper,

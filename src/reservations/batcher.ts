@@ -40,6 +40,9 @@ const TURN_MS_MAX = 10
 const FLIGHT_WEIGHT = 0.2
 const FLIGHT_MARGIN = 2
 
+/** So long after a flight it still counts as busy. */
+const BUSY_MS = 100
+
 /** How often waiting requests are looked through while a flight takes long. */
 const WATCH_INTERVAL_MS = 100
 
@@ -73,6 +76,7 @@ export class Batcher {
   readonly #flights = new Set<Waiting[]>()
   /** How long a flight takes, as a moving average. */
   #flight_ms = 0
+  #flown_at = -Infinity
   #landed: { request: Waiting; outcome: Outcome | undefined }[] = []
   #watch: NodeJS.Timeout | undefined
   #whenIdle: (() => void)[] = []
@@ -113,6 +117,11 @@ export class Batcher {
       oldest_wait_ms: oldest === undefined ? 0 : performance.now() - oldest.arrived,
       lanes: Array.from(this.#lanes.values(), ({ subject, waiting }) => ({ subject, length: waiting.length })),
     }
+  }
+
+  /** Whether anything flew in the last tenth of a second, or does. */
+  isBusy(): boolean {
+    return this.#flights.size > 0 || performance.now() - this.#flown_at < BUSY_MS
   }
 
   /** Takes nothing more and resolves when everything taken is answered. */
@@ -234,6 +243,7 @@ export class Batcher {
       await this.#recover(batch, lane, error)
     } finally {
       this.#flights.delete(batch)
+      this.#flown_at = performance.now()
     }
   }
 

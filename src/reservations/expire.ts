@@ -5,15 +5,7 @@ import { DatabaseUnavailable } from '../errors.ts'
 import { lockLevels, selectUnlockedSkus } from '../stock/queries.ts'
 import type { OnClosed } from './hooks.ts'
 import { lineChanges, presentReservation, type Step } from './plan.ts'
-import {
-  expireTaken,
-  peekOverdue,
-  setAside,
-  takeOverdue,
-  takeOverdueOne,
-  type StoredReservation,
-  type Take,
-} from './queries.ts'
+import { expireOldest, expireOne, peekOverdue, setAside, type StoredReservation, type Take } from './queries.ts'
 import { moveFor, recordMove } from './write.ts'
 
 /** Counters that are looked at again one by one; each costs up to the lock timeout. */
@@ -58,7 +50,7 @@ export async function expireOverdue(db: Knex, take: Take, onClosed: OnClosed | u
 
 /** One transaction: reservations, hooks, counters, ledger and events. Holds that others have locked are skipped. */
 function expireBatch(db: Knex, take: Take, onClosed: OnClosed | undefined): Promise<number> {
-  return transaction(db, async (tx, _, last) => close(tx, await takeOverdue(tx, take), onClosed, last))
+  return transaction(db, async (tx, _, last) => giveBack(tx, await expireOldest(tx, take), onClosed, last))
 }
 
 async function expireEachIfBroken(db: Knex, take: Take, onClosed: OnClosed | undefined): Promise<Expired> {
@@ -82,7 +74,7 @@ async function expireEach(
   for (const { id } of holds) {
     try {
       expired += await transaction<number>(db, async (tx, _, last) =>
-        close(tx, await takeOverdueOne(tx, id), onClosed, last),
+        giveBack(tx, await expireOne(tx, id), onClosed, last),
       )
     } catch (error) {
       if (error instanceof DatabaseUnavailable) throw error
@@ -92,30 +84,26 @@ async function expireEach(
   return { expired, failed, blocked_skus: [] }
 }
 
-async function close(
+async function giveBack(
   tx: Knex.Transaction,
-  taken: readonly StoredReservation[],
+  expired: readonly StoredReservation[],
   onClosed: OnClosed | undefined,
   last: Last,
 ): Promise<number> {
-  if (taken.length === 0) return 0
-  await expireTaken(
-    tx,
-    taken.map((hold) => hold.id),
-  )
+  if (expired.length === 0) return 0
   await onClosed?.(
     tx,
-    taken.map(({ id, reference }) => ({ id, reference, status: 'expired' as const })),
+    expired.map(({ id, reference }) => ({ id, reference, status: 'expired' as const })),
   )
-  const steps = taken.map(toStep)
+  const steps = expired.map(toStep)
   const moved = await moveFor(tx, steps)
   if (!moved.fits) throw new Error('an overdue hold names a SKU that has no counter')
   last(recordMove(tx, steps, moved))
-  return taken.length
+  return expired.length
 }
 
 function toStep(hold: StoredReservation): Step {
-  const reservation = presentReservation({ ...hold, status: 'expired', closed_at: hold.expires_at })
+  const reservation = presentReservation(hold)
   return { type: 'reservation.expired', reservation, changes: lineChanges('expire', reservation) }
 }
 

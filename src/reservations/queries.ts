@@ -184,14 +184,22 @@ export type Take = {
   except_ids: readonly string[]
 }
 
-/** Locks overdue holds, oldest first; those that another transaction has locked are skipped. */
-export function takeOverdue(db: Executor, take: Take): Promise<StoredReservation[]> {
+/**
+ * Marks overdue holds as expired at their `expires_at`, the oldest first; those that another transaction has locked are
+ * skipped. One statement: to lock them first and mark them then takes half as long again.
+ */
+export async function expireOldest(db: Executor, take: Take): Promise<StoredReservation[]> {
   const { where, bindings } = overdue(take)
-  return rows<StoredReservation>(
+  const expired = await rows<StoredReservation>(
     db,
-    `SELECT ${COLUMNS} FROM reservations r WHERE ${where} ORDER BY r.expires_at LIMIT ? FOR UPDATE OF r SKIP LOCKED`,
+    `WITH taken AS MATERIALIZED (
+       SELECT r.id FROM reservations r WHERE ${where} ORDER BY r.expires_at LIMIT ? FOR UPDATE OF r SKIP LOCKED
+     )
+     UPDATE reservations r SET status = 'expired', closed_at = r.expires_at FROM taken WHERE r.id = taken.id
+     RETURNING ${COLUMNS}`,
     [...bindings, take.limit],
   )
+  return expired.toSorted((a, b) => a.expires_at.getTime() - b.expires_at.getTime())
 }
 
 /** The same holds without locking or skipping any. */
@@ -222,12 +230,16 @@ export function selectAvailableAndOverdue(
   )
 }
 
-/** Locks one hold if it is overdue and not locked by another transaction. */
-export function takeOverdueOne(db: Executor, id: string): Promise<StoredReservation[]> {
+/** The same with one hold. */
+export function expireOne(db: Executor, id: string): Promise<StoredReservation[]> {
   return rows<StoredReservation>(
     db,
-    `SELECT ${COLUMNS} FROM reservations r
-     WHERE r.id = ?::uuid AND r.status = 'pending' AND r.expires_at <= statement_timestamp() FOR UPDATE SKIP LOCKED`,
+    `WITH taken AS MATERIALIZED (
+       SELECT r.id FROM reservations r
+       WHERE r.id = ?::uuid AND r.status = 'pending' AND r.expires_at <= statement_timestamp() FOR UPDATE SKIP LOCKED
+     )
+     UPDATE reservations r SET status = 'expired', closed_at = r.expires_at FROM taken WHERE r.id = taken.id
+     RETURNING ${COLUMNS}`,
     [id],
   )
 }
@@ -248,17 +260,6 @@ function overdue(take: Take): { where: string; bindings: unknown[] } {
   if (take.except_skus.length > 0) where('NOT r.skus && ?::text[]', take.except_skus)
   if (take.except_ids.length > 0) where('NOT r.id = ANY (?::uuid[])', take.except_ids)
   return { where: conditions.join(' AND '), bindings }
-}
-
-/** Marks locked overdue holds as expired at their `expires_at`. */
-export async function expireTaken(db: Executor, ids: readonly string[]): Promise<number> {
-  const expired = await rows(
-    db,
-    `UPDATE reservations SET status = 'expired', closed_at = expires_at
-     WHERE id = ANY (?::uuid[]) AND status = 'pending' RETURNING id`,
-    [ids],
-  )
-  return expired.length
 }
 
 /**

@@ -36,6 +36,8 @@ export type Reservations = {
   /** Whether so many more requests would be taken; asked before a body is read. */
   hasRoom(requests: number): boolean
   queue(): QueueState
+  /** Whether reservations were made or changed in the last moments. */
+  isBusy(): boolean
   /** Takes nothing more and resolves when everything taken is answered. */
   stop(): Promise<void>
 }
@@ -121,6 +123,7 @@ export function createReservations(deps: ReservationsDeps): Reservations {
     list: (filter) => listReservations(deps.reads, filter),
     hasRoom: (requests) => strategy.hasRoom(requests) && batcher.hasRoom(requests),
     queue: () => batcher.state(),
+    isBusy: () => batcher.isBusy(),
     async stop() {
       await Promise.all([strategy.stop(), batcher.stop()])
     },

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import { schedule, type ScheduledTask } from 'node-cron'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { describeError } from '../database/sqlstate.ts'
 import type { Metrics } from '../metrics.ts'
@@ -14,6 +15,12 @@ import { forgetSetAside, noteSweepFinished, noteSweepStarted } from './queries.t
 
 /** Holds given back by one transaction. It keeps a hot counter locked, so it must end in a few tens of milliseconds. */
 const SWEEP_SIZE_MAX = 500
+/** Transactions at a time beside the first, while nobody else wants the counters. */
+const HANDS_LENT_MAX = 2
+/** While buyers want them a sweep gives way: it takes fewer at a time and rests for three times as long as each has taken. */
+const SWEEP_SIZE_BESIDE_BUYERS = 50
+const REST_PER_WORK = 3
+const REST_MS_MAX = 200
 /** Transactions of one run: five million holds. A run is bounded; what is left is the next one's. */
 const BATCHES_MAX = 10_000
 
@@ -41,6 +48,8 @@ export type SweeperDeps = {
   log: Logger
   /** What this process is called in sweeper_runs. */
   instance: string
+  /** Whether buyers are being served at this moment. */
+  isBusy?: () => boolean
 }
 
 /** The sweeper of one instance. Any number may run on one database: they skip what another has locked. */
@@ -94,19 +103,7 @@ async function sweep(
     await noteSweepStarted(deps.db, deps.instance)
     const all = { limit: SWEEP_SIZE_MAX, skus: null, except_skus: [], except_ids: [] }
     summary.blocked_skus.push(...(await findKeptLocked(deps.db, all, locked_before)))
-    for (let full = true; full && summary.batches < BATCHES_MAX && !isStopping(); summary.batches++) {
-      const take = { ...all, except_skus: summary.blocked_skus }
-      const { expired, failed, blocked_skus } = await expireOverdue(deps.db, take, deps.onClosed)
-      for (const { id, failures, error } of failed) {
-        deps.log.error({ err: error, reservation_id: id, failures }, 'a hold could not be expired and was set aside')
-      }
-      summary.expired += expired
-      summary.set_aside += failed.length
-      summary.blocked_skus.push(...blocked_skus)
-      deps.metrics.outcome('expire', 'ok', 'sweep', expired)
-      // Whatever was left out makes a batch come back short although more is waiting behind it.
-      full = expired === SWEEP_SIZE_MAX || failed.length > 0 || blocked_skus.length > 0
-    }
+    await sweepTogether(deps, summary, isStopping)
     await forgetSetAside(deps.db)
     summary.duration_ms = performance.now() - started
     await finish(deps, summary, null)
@@ -123,6 +120,55 @@ async function sweep(
     deps.metrics.sweepFailed()
     await finish(deps, summary, error).catch(() => undefined)
     throw error
+  }
+}
+
+/** One hand and, when there is much to do, others beside it. @throws what the first to fail threw, when all have ended */
+async function sweepTogether(deps: SweeperDeps, summary: SweepSummary, isStopping: () => boolean): Promise<void> {
+  const broken: unknown[] = []
+  const noting = (hand: Promise<void>) => hand.catch((error: unknown) => void broken.push(error))
+  const lent: Promise<void>[] = []
+  await noting(
+    sweepOn(deps, summary, isStopping, () => {
+      if (lent.length < HANDS_LENT_MAX) lent.push(noting(sweepOn(deps, summary, isStopping)))
+    }),
+  )
+  await Promise.all(lent)
+  if (broken.length > 0) throw broken[0]
+}
+
+/**
+ * Gives back batch after batch until one comes back short.
+ *
+ * @param lendHand called when there is more to do: others then work beside this, so that some find their holds while one
+ *   writes. Without it this is one of the others, which leave as soon as something is amiss
+ */
+async function sweepOn(
+  deps: SweeperDeps,
+  summary: SweepSummary,
+  isStopping: () => boolean,
+  lendHand?: () => void,
+): Promise<void> {
+  const isBusy = deps.isBusy ?? (() => false)
+  for (let full = true; full && summary.batches < BATCHES_MAX && !isStopping();) {
+    const busy = isBusy()
+    if (lendHand === undefined && (busy || summary.set_aside + summary.blocked_skus.length > 0)) return
+    const started = performance.now()
+    const limit = busy ? SWEEP_SIZE_BESIDE_BUYERS : SWEEP_SIZE_MAX
+    const take = { limit, skus: null, except_skus: [...summary.blocked_skus], except_ids: [] }
+    summary.batches += 1
+    const { expired, failed, blocked_skus } = await expireOverdue(deps.db, take, deps.onClosed)
+    for (const { id, failures, error } of failed) {
+      deps.log.error({ err: error, reservation_id: id, failures }, 'a hold could not be expired and was set aside')
+    }
+    summary.expired += expired
+    summary.set_aside += failed.length
+    summary.blocked_skus.push(...blocked_skus.filter((sku) => !summary.blocked_skus.includes(sku)))
+    deps.metrics.outcome('expire', 'ok', 'sweep', expired)
+    // Whatever was left out makes a batch come back short although more is waiting behind it.
+    full = expired === limit || failed.length > 0 || blocked_skus.length > 0
+    if (expired === SWEEP_SIZE_MAX) lendHand?.()
+    if (full && isBusy()) await delay(Math.min(REST_MS_MAX, (performance.now() - started) * REST_PER_WORK))
   }
 }
 

@@ -42,6 +42,14 @@ afterEach(async () => {
 
 afterAll(() => database.drop())
 
+test('beside buyers it takes few at a time, and all in the end', async () => {
+  const sku = await stocked(database.db, 200)
+  await makeOverdue(database.db, await holds(sku, 120))
+  const polite = openCore(database, { isBusy: () => true })
+  expect(await polite.sweeper.run()).toMatchObject({ expired: 120, batches: 3 })
+  expect(await counters(database.db, sku)).toBe('200/0')
+})
+
 /** So many holds of one unit of a SKU. */
 async function holds(sku: string, count: number): Promise<string[]> {
   const held = await Promise.all(Array.from({ length: count }, () => hold(core.reservations, sku)))
@@ -100,7 +108,11 @@ test('more than a transaction takes is given back by several, until one comes ba
   const lasting = await holds(sku, 5)
   await makeOverdue(database.db, late)
   const before = await snapshot(database.db, lasting, [])
-  expect(await core.sweeper.run()).toMatchObject({ expired: 1003, batches: 3 })
+  const { expired, batches } = await core.sweeper.run()
+  expect(expired).toBe(1003)
+  // 500, then three hands at once share the rest; each ends with what comes back short.
+  expect(batches).toBeGreaterThanOrEqual(3)
+  expect(batches).toBeLessThanOrEqual(5)
   expect(await counters(database.db, sku)).toBe('2000/5')
   expect(await snapshot(database.db, lasting, [])).toEqual(before)
 })
