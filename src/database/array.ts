@@ -31,6 +31,6 @@ export function arrayOf<Item>(items: readonly Item[], valueOf = (item: Item) => 
 function elementOf(value: Element): string {
   if (value === null || value === undefined) return 'NULL'
   if (typeof value === 'number') return `${value}`
-  if (PLAIN.test(value) && !NULL.test(value)) return value
+  if (PLAIN.test(value) && (value.length !== 4 || !NULL.test(value))) return value
   return `"${value.replaceAll(SPECIAL, String.raw`\$&`)}"`
 }

@@ -49,8 +49,8 @@ async function look(db: Knex, operations: readonly Operation[]): Promise<View> {
     view.now = await selectNow(db)
     return view
   }
-  for (const { now, sku, stock, temp_reserved_stock } of await selectCounters(db, [...skus])) {
-    view.now = now
+  for (const { now_ms, sku, stock, temp_reserved_stock } of await selectCounters(db, [...skus])) {
+    view.now = new Date(now_ms)
     if (sku !== null) view.counters.set(sku, { stock, temp_reserved_stock })
   }
   return view

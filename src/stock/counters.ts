@@ -55,7 +55,7 @@ export async function moveCounters(db: Executor, changes: readonly Change[]): Pr
     fits: true,
     recorded: changes.map((change) => step(counters, change)),
     at: first.at,
-    locked_at: first.locked_at,
+    locked_at: new Date(first.locked_at_ms),
   }
 }
 
