@@ -36,12 +36,9 @@ const ANSWERS_PER_TURN = 32
 /** A turn that takes longer has so much else to do that the answers would never be through: then all are sent. */
 const TURN_MS_MAX = 10
 
-/** What the last flight counts for in the average of all, and how much longer than that one may take. */
+/** What the last flight counts for in the average, and how many average flights a request is left for its own. */
 const FLIGHT_WEIGHT = 0.2
 const FLIGHT_MARGIN = 2
-
-/** So long after a flight it still counts as busy. */
-const BUSY_MS = 100
 
 /** How often waiting requests are looked through while a flight takes long. */
 const WATCH_INTERVAL_MS = 100
@@ -76,7 +73,6 @@ export class Batcher {
   readonly #flights = new Set<Waiting[]>()
   /** How long a flight takes, as a moving average. */
   #flight_ms = 0
-  #flown_at = -Infinity
   #landed: { request: Waiting; outcome: Outcome | undefined }[] = []
   #watch: NodeJS.Timeout | undefined
   #whenIdle: (() => void)[] = []
@@ -89,7 +85,7 @@ export class Batcher {
   /**
    * Queues an operation; answers when its transaction has committed.
    *
-   * @returns its outcome; `overloaded` if the queue is full, if it waited more than a second, or if `signal` was aborted
+   * @returns its outcome; `overloaded` if the queue is full, if it waited longer than the limits allow, or if `signal` was aborted
    *   before it was executed
    * @throws what the operation alone threw: a bug
    */
@@ -117,11 +113,6 @@ export class Batcher {
       oldest_wait_ms: oldest === undefined ? 0 : performance.now() - oldest.arrived,
       lanes: Array.from(this.#lanes.values(), ({ subject, waiting }) => ({ subject, length: waiting.length })),
     }
-  }
-
-  /** Whether anything flew in the last tenth of a second, or does. */
-  isBusy(): boolean {
-    return this.#flights.size > 0 || performance.now() - this.#flown_at < BUSY_MS
   }
 
   /** Takes nothing more and resolves when everything taken is answered. */
@@ -169,8 +160,9 @@ export class Batcher {
   async #run(): Promise<void> {
     while (this.#queue.length > 0) {
       const batch = this.#assemble(this.#queue, this.#limits.batch_size_max, true)
+      if (batch.length === 0) continue
       const started = performance.now()
-      if (batch.length > 0) await this.#fly(batch, undefined)
+      await this.#fly(batch, undefined)
       this.#flight_ms += (performance.now() - started - this.#flight_ms) * FLIGHT_WEIGHT
     }
     this.#running = false
@@ -243,13 +235,13 @@ export class Batcher {
       await this.#recover(batch, lane, error)
     } finally {
       this.#flights.delete(batch)
-      this.#flown_at = performance.now()
     }
   }
 
   /** Answers a batch, in order, after the next one has taken off. */
   #land(batch: readonly Waiting[], outcomes: ReadonlyMap<Operation, Outcome>): void {
     for (const request of batch) this.#landed.push({ request, outcome: outcomes.get(request.operation) })
+    // Were others still to be answered, a turn for it is set already.
     if (this.#landed.length === batch.length) this.#answerNextTurn()
   }
 

@@ -6,7 +6,10 @@ export type BatcherLimits = {
   /** Requests and lines that share a transaction: beyond a few hundred a batch gains nothing and only adds latency. */
   batch_size_max: number
   batch_lines_max: number
-  /** A request that could not be answered sooner is dropped unexecuted: its client has most likely given up. */
+  /**
+   * A request that has waited longer is dropped unexecuted: its client has most likely given up. Down to half of it where
+   * flights take long, so that the answer comes in time too.
+   */
   wait_ms_max: number
   /** So long after it came a request is answered even if the database has not said whether it was written. */
   answer_ms_max: number

@@ -36,7 +36,7 @@ export type Reservations = {
   /** Whether so many more requests would be taken; asked before a body is read. */
   hasRoom(requests: number): boolean
   queue(): QueueState
-  /** Whether reservations were made or changed in the last moments. */
+  /** Whether this process made or changed reservations in the last tenth of a second. */
   isBusy(): boolean
   /** Takes nothing more and resolves when everything taken is answered. */
   stop(): Promise<void>
@@ -60,6 +60,9 @@ export type ReservationsDeps = {
   limits?: Partial<BatcherLimits>
 }
 
+/** So long after a flight it still counts as busy. */
+const BUSY_MS = 100
+
 /** Connections that a strategy without the queue leaves to others: the batch in flight and the sweeper. */
 const CONNECTIONS_KEPT = 2
 
@@ -70,13 +73,17 @@ const STRATEGIES: Record<ReservationsDeps['strategy'], (parts: StrategyParts) =>
 
 /** Wires the core: flights, the queue, and the strategy that decides reserves. */
 export function createReservations(deps: ReservationsDeps): Reservations {
+  let flown_at = -Infinity
   const flights: FlightDeps = {
     db: deps.core,
     onClosed: deps.onClosed,
     known_locked: new Set(),
     strategy: deps.strategy,
     ttl_max_seconds: deps.ttl_max_seconds,
-    observePhase: (phase, duration_ms) => deps.metrics.phase(phase, duration_ms),
+    observePhase(phase, duration_ms) {
+      flown_at = performance.now()
+      deps.metrics.phase(phase, duration_ms)
+    },
   }
   const batcher = new Batcher({
     fly: (operations, options) => fly(flights, operations, options),
@@ -123,7 +130,7 @@ export function createReservations(deps: ReservationsDeps): Reservations {
     list: (filter) => listReservations(deps.reads, filter),
     hasRoom: (requests) => strategy.hasRoom(requests) && batcher.hasRoom(requests),
     queue: () => batcher.state(),
-    isBusy: () => batcher.isBusy(),
+    isBusy: () => performance.now() - flown_at < BUSY_MS,
     async stop() {
       await Promise.all([strategy.stop(), batcher.stop()])
     },

@@ -31,6 +31,27 @@ async function count(): Promise<number> {
   return (await rows(db, 'SELECT 1 FROM notes')).length
 }
 
+test('a statement that nobody waits for goes out before COMMIT, and is part of the transaction', async () => {
+  await transaction(db, (tx, _, last) => {
+    last(add(tx, 3))
+    last(add(tx, 4))
+    return Promise.resolve()
+  })
+  expect(await count()).toBe(4)
+})
+
+test('if it fails nothing is written, and its error is the answer', async () => {
+  const error = await failure(
+    transaction(db, async (tx, _, last) => {
+      await add(tx, 3)
+      last(rows(tx, 'SELECT 1 / 0'))
+      last(add(tx, 4))
+    }),
+  )
+  expect(sqlstate(error)).toBe('22012')
+  expect(await count()).toBe(2)
+})
+
 /** What a promise was rejected with. */
 function failure(promise: Promise<unknown>): Promise<unknown> {
   return promise.then(

@@ -26,8 +26,10 @@ export function observe(log: Logger, metrics: Pick<Metrics, 'meter'>): Middlewar
     const account = (): void => {
       const duration_ms = performance.now() - started
       const meter = (ctx.state.meter as RequestMeter | undefined) ?? unmatched
-      meter(ctx.res.statusCode, duration_ms)
-      logAccess(accessOf(ctx, duration_ms))
+      // `send` sends nothing to who has left.
+      const status = ctx.respond === false && !ctx.res.headersSent ? CLIENT_LEFT : ctx.res.statusCode
+      meter(status, duration_ms)
+      logAccess(accessOf(ctx, status, duration_ms))
     }
     return next().then(account, (error: unknown) => {
       fail(ctx, error, log)
@@ -41,12 +43,12 @@ function requestIdOf(ctx: Context): string {
   return typeof sent === 'string' && SANE_ID.test(sent) ? sent : randomUUID()
 }
 
-function accessOf(ctx: Context, duration_ms: number): Access {
+function accessOf(ctx: Context, status: number, duration_ms: number): Access {
   return {
     request_id: ctx.state.request_id as string,
     method: ctx.req.method ?? '',
     path: pathOf(ctx.req.url ?? ''),
-    status: hasLeft(ctx) ? CLIENT_LEFT : ctx.res.statusCode,
+    status,
     code: ctx.state.code as string | undefined,
     client: ctx.state.client as string | undefined,
     duration_ms,

@@ -14,7 +14,7 @@ const HOLD_BACK = `
   CREATE FUNCTION hold_back() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.08); RETURN NULL; END';
   CREATE CONSTRAINT TRIGGER held_back AFTER INSERT ON outbox DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION hold_back()`
-const HOLD_BACK_NO_MORE = 'DROP TRIGGER held_back ON outbox; DROP FUNCTION hold_back()'
+const HOLD_BACK_NO_MORE = 'DROP TRIGGER IF EXISTS held_back ON outbox; DROP FUNCTION IF EXISTS hold_back()'
 /** More than the queue holds, so that it is the service that decides who waits. */
 const CONNECTIONS = 12_000
 /** Sixteen flash sales at once, each buyer asking again as soon as he is answered. */
@@ -39,17 +39,17 @@ export const overload: Goal = {
     await warmUp(context, [arm, empty])
     context.progress('the constant route')
     const constant_rate = (await measureLoad(context, empty, context.settings.seconds)).sample.value
-    await context.databases.setServer('commit_siblings', 0)
-    await context.databases.setServer('commit_delay', COMMIT_DELAY_US)
-    await shop.db.raw(HOLD_BACK)
     let held: Held
     try {
+      await context.databases.setServer('commit_siblings', 0)
+      await context.databases.setServer('commit_delay', COMMIT_DELAY_US)
+      await shop.db.raw(HOLD_BACK)
       await delay(500)
       held = await measureHeldBack(context, arm, shop, constant_rate)
     } finally {
-      await shop.db.raw(HOLD_BACK_NO_MORE)
       await context.databases.setServer('commit_delay', null)
       await context.databases.setServer('commit_siblings', null)
+      await shop.db.raw(HOLD_BACK_NO_MORE)
     }
     await delay(1000)
     const full_speed = await measureFullSpeed(context, arm)
