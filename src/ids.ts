@@ -1,7 +1,7 @@
 import { randomFillSync } from 'node:crypto'
 import { v7 } from 'uuid'
 
-/** Random bytes are drawn for so many ids at once: drawing for one takes longer than all else that a hold does here. */
+/** Random bytes are drawn for so many ids at once: a call for each costs more than the rest of making an id. */
 const IDS_PER_DRAW = 512
 const BYTES_PER_ID = 16
 

@@ -34,7 +34,7 @@ export type Metrics = {
   rates(): Rate<'verb' | 'code' | 'strategy'>[]
   /** How many requests shared a transaction. */
   batch(size: number): void
-  /** Where a batch spent its time: `wait`, `lock`, `read`, `write`, `commit`, … */
+  /** Where a batch spent its time: `wait`, `read` or `write` (COMMIT included). */
   phase(name: string, duration_ms: number): void
   /** A run of the sweeper that ended well. */
   swept(run: { expired: number; set_aside: number; duration_ms: number }): void

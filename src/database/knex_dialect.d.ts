@@ -11,6 +11,7 @@ declare module 'knex/lib/dialects/postgres/execution/pg-transaction.js' {
   class Transaction {
     constructor(client: unknown, ...options: unknown[])
     begin(connection: unknown): Promise<unknown>
+    isCompleted(): boolean
   }
   export = Transaction
 }

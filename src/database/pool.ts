@@ -15,16 +15,18 @@ const types = {
     oid === INT8_OID && format !== 'binary' ? Number : (pg.types.getTypeParser(oid, format) as unknown),
 }
 
-/** A transaction whose BEGIN is not waited for: the statements behind it wait for it on the server, on one connection. */
+/**
+ * knex runs a transaction's work even where its BEGIN has failed, and only then refuses each statement. Ours are sent past
+ * knex (see transaction.ts): they would commit one by one, so here the work does not run.
+ */
 class Transaction extends KnexTransaction {
-  override begin(connection: unknown): Promise<void> {
-    // Where it fails, the transaction is rejected with that.
-    void super.begin(connection)
-    return Promise.resolve()
+  override async begin(connection: unknown): Promise<void> {
+    await super.begin(connection)
+    if (this.isCompleted()) throw new Error('BEGIN failed; the transaction was rejected with the reason')
   }
 }
 
-class PipelinedClient extends KnexClient {
+class Client extends KnexClient {
   override transaction(...options: unknown[]): unknown {
     return new Transaction(this, ...options)
   }
@@ -76,7 +78,7 @@ export function poolConfig(options: PoolOptions): Knex.Config {
     `SET TimeZone = 'UTC'`,
   ].join('; ')
   return {
-    client: PipelinedClient as unknown as typeof Knex.Client,
+    client: Client as unknown as typeof Knex.Client,
     log: SILENT,
     // An error's message would otherwise carry the values of the statement, which may be a customer's, into logs.
     compileSqlOnError: false,

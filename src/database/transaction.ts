@@ -53,6 +53,7 @@ export async function transaction<T>(db: Knex, work: Work<T>): Promise<T> {
 
 async function runOnce<T>(db: Knex, work: Work<T>): Promise<T> {
   let committing = false
+  let is_answered = false
   const sent: Sent = { connection: undefined, error: undefined }
   const trailing: Promise<unknown>[] = []
   const last: Last = (statement) => {
@@ -68,6 +69,7 @@ async function runOnce<T>(db: Knex, work: Work<T>): Promise<T> {
       committing = true
       return worked
     })
+    is_answered = true
     // After a statement that failed COMMIT rolls back, and calls that a success.
     await Promise.all(trailing)
     return value
@@ -75,12 +77,17 @@ async function runOnce<T>(db: Knex, work: Work<T>): Promise<T> {
     const error = isConsequence(thrown) ? (sent.error ?? thrown) : thrown
     if (error instanceof RolledBack) return error.value as T
     if (error instanceof DatabaseUnavailable) throw error
-    // A server error at COMMIT with a SQLSTATE of its own is a definite rollback; a broken connection is not.
-    if (committing && (sqlstate(error) === undefined || isUnavailable(error))) {
+    // A server error at COMMIT with a SQLSTATE of its own is a definite rollback; a broken connection is not. Nor is doubt
+    // left where COMMIT was answered and a statement before it had failed.
+    const is_definite = is_answered && sqlstate(error) !== undefined
+    if (committing && !is_definite && (sqlstate(error) === undefined || isUnavailable(error))) {
       throw new DatabaseUnavailable('unknown', error)
     }
     if (isUnavailable(error)) throw new DatabaseUnavailable('none', error)
     throw error
+  } finally {
+    // What is sent from here on goes to knex, which refuses it.
+    sent.connection = undefined
   }
 }
 
@@ -108,7 +115,7 @@ const transactions = new WeakMap<Executor, Sent>()
  * The rows of a raw statement, typed by the caller that wrote it. In a transaction of {@link transaction} it is sent before
  * this returns, so statements that are not awaited one by one follow each other to the server without waiting.
  *
- * @param sql a constant, with `?` for each binding
+ * @param sql a constant, with `?` for each binding; every `?` counts, so none may stand in a text or an operator
  * @param options.prepared parsed and planned once for each connection; for statements whose plan can't depend on how large
  *   a table is, because it is kept while the table grows
  */

@@ -16,6 +16,8 @@ export type Access = {
  * Logs one flat line for each request, at level info. The line is put together here and given to the log's own stream:
  * it is the same line that `log.info(access, 'request')` writes, at a third of what that takes, and one is written for
  * every request.
+ *
+ * @param log one that {@link createLog} made: formatters, mixins and redaction would be passed over
  */
 export function createAccessLog(log: Logger): (access: Access) => void {
   if (!log.isLevelEnabled('info')) return () => undefined

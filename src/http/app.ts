@@ -33,7 +33,7 @@ export type AppDeps = {
   isDraining: () => boolean
 }
 
-/** Every route that the document describes. The hottest come first, because the router tries them in order. */
+/** Every route that the document describes, in the document's order. */
 export function apiRoutes(
   deps: Pick<AppDeps, 'stock' | 'reservations' | 'events' | 'readStats' | 'readiness' | 'metrics'>,
 ): Route[] {
@@ -49,8 +49,8 @@ export function apiRoutes(
 const API_PREFIX = '/v1/'
 
 /**
- * Koa, but for the API's requests: `send` has answered them, so Koa has nothing left to send nor to watch (a tenth of
- * a small request). The pages are served as Koa serves them.
+ * Koa, but for the API's requests: `send` has answered them, so Koa has nothing left to send nor to watch,
+ * which showed in the processor profile. What is not under /v1/ (pages, health, metrics) is served as Koa serves it.
  */
 class App extends Koa {
   // What @types/koa leaves out; the two arguments are Koa's own.

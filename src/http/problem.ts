@@ -279,6 +279,12 @@ export function refuse(ctx: Context, refusal: Refusal): void {
   send(ctx, { status: body.status, type: PROBLEM_JSON, text: JSON.stringify(body), headers })
 }
 
+/** Answers a request with a refusal in place of what would come next. */
+export function stop(ctx: Context, refusal: Refusal): Promise<void> {
+  refuse(ctx, refusal)
+  return Promise.resolve()
+}
+
 /** The refusal that an exception amounts to; undefined for a bug. */
 export function refusalOf(error: unknown): Refusal | undefined {
   if (error instanceof DatabaseUnavailable) return { code: 'database_unavailable', outcome: error.outcome }

@@ -8,6 +8,10 @@ const SECURITY_HEADERS = computeHeaders(API_HEADERS).flat()
  * Sends a whole answer at once, past the setters of Koa and of Node, which look at each header three times and take as long
  * as the rest of a small request (a bare route fell from 70 to 52 µs).
  *
+ * Sends nothing if a head was sent already or the client has left. Headers that were set before (`Connection: close` while the
+ * service stops) are kept.
+ *
+ * @param answer.type the Content-Type; not sent without a body
  * @param answer.text null for an answer without a body
  * @param answer.headers names and values, in turn
  */

@@ -52,7 +52,8 @@ type Waiting = {
   fail: (error: unknown) => void
 }
 
-type Lane = { subject: string; waiting: Waiting[]; flying: boolean }
+/** `free`: its last flight met no lock. */
+type Lane = { subject: string; waiting: Waiting[]; flying: boolean; free: boolean }
 
 export type QueueState = {
   length: number
@@ -230,8 +231,9 @@ export class Batcher {
         },
       )
       this.#land(batch, outcomes)
-      if (lane !== undefined && lane.waiting.length === 0) this.#lanes.delete(lane.subject)
+      if (lane !== undefined) lane.free = true
     } catch (error) {
+      if (lane !== undefined) lane.free = false
       await this.#recover(batch, lane, error)
     } finally {
       this.#flights.delete(batch)
@@ -249,7 +251,8 @@ export class Batcher {
     const since = performance.now()
     setImmediate(() => {
       const is_long = performance.now() - since > TURN_MS_MAX
-      const count = is_long ? this.#landed.length : ANSWERS_PER_TURN
+      const { length } = this.#landed
+      const count = is_long ? length : Math.max(ANSWERS_PER_TURN, length >> 3)
       for (const { request, outcome } of this.#landed.splice(0, count)) this.#settle(request, outcome)
       if (this.#landed.length > 0) this.#answerNextTurn()
       else this.#noteIdle()
@@ -313,7 +316,7 @@ export class Batcher {
         request.answer(overloaded('Too many rows are held by other sessions.'))
         return
       }
-      lane = { subject, waiting: [], flying: false }
+      lane = { subject, waiting: [], flying: false, free: false }
       this.#lanes.set(subject, lane)
     }
     let length = 0
@@ -353,7 +356,7 @@ export class Batcher {
     // request for it must not stall the main queue to find that out again.
     if (this.#lanes.get(lane.subject) === lane) {
       this.#lanes.delete(lane.subject)
-      if (lane.subject !== KEYS || lane.waiting.length > 0) this.#lanes.set(lane.subject, lane)
+      if (lane.waiting.length > 0 || (!lane.free && lane.subject !== KEYS)) this.#lanes.set(lane.subject, lane)
     }
     this.#startLanes()
     this.#noteIdle()

@@ -24,7 +24,7 @@ export type Expired = {
 
 /**
  * Expires one batch of overdue holds. Invariant: a hold is given back exactly once, by whoever runs this and however
- * often, because it is locked while it is pending and leaves that state together with its units.
+ * often, because one statement locks it and ends it, in the transaction that gives back its units.
  *
  * What breaks the batch is found and left out: holds whose counters somebody keeps locked, by name of the SKU; a hold that
  * fails by itself is set aside with a back-off, so that it can't starve the rest.
@@ -48,8 +48,12 @@ export async function expireOverdue(db: Knex, take: Take, onClosed: OnClosed | u
   }
 }
 
-/** One transaction: reservations, hooks, counters, ledger and events. Holds that others have locked are skipped. */
-function expireBatch(db: Knex, take: Take, onClosed: OnClosed | undefined): Promise<number> {
+/**
+ * One transaction: reservations, hooks, counters, ledger and events. Holds that others have locked are skipped.
+ *
+ * @returns how many were expired @throws whatever one of them or the database can't stand
+ */
+export function expireBatch(db: Knex, take: Take, onClosed: OnClosed | undefined): Promise<number> {
   return transaction(db, async (tx, _, last) => giveBack(tx, await expireOldest(tx, take), onClosed, last))
 }
 

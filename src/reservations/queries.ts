@@ -187,7 +187,7 @@ export type Take = {
 
 /**
  * Marks overdue holds as expired at their `expires_at`, the oldest first; those that another transaction has locked are
- * skipped. One statement: to lock them first and mark them then takes half as long again.
+ * skipped. One statement, because to lock them first and to mark them then reads each of them twice.
  */
 export async function expireOldest(db: Executor, take: Take): Promise<StoredReservation[]> {
   const { where, bindings } = overdue(take)
@@ -203,7 +203,7 @@ export async function expireOldest(db: Executor, take: Take): Promise<StoredRese
   return expired.toSorted((a, b) => a.expires_at.getTime() - b.expires_at.getTime())
 }
 
-/** The same holds without locking or skipping any. */
+/** The holds that {@link expireOldest} would take, without locking or skipping any. */
 export function peekOverdue(db: Executor, take: Take): Promise<{ id: string; skus: string[] }[]> {
   const { where, bindings } = overdue(take)
   return rows(db, `SELECT r.id, r.skus FROM reservations r WHERE ${where} ORDER BY r.expires_at LIMIT ?`, [
@@ -231,7 +231,7 @@ export function selectAvailableAndOverdue(
   )
 }
 
-/** The same with one hold. */
+/** {@link expireOldest} for one hold: none if it is not overdue or another transaction has it locked. */
 export function expireOne(db: Executor, id: string): Promise<StoredReservation[]> {
   return rows<StoredReservation>(
     db,

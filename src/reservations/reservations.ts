@@ -47,7 +47,10 @@ export type ReleaseRequest = { id: string; reason?: string }
 export type ExtendRequest = { id: string; ttl_seconds: number }
 
 export type ReservationsDeps = {
-  /** Connections of the core: one for the batch in flight, two for lanes, the rest for strategies without a queue. */
+  /**
+   * Connections of the core: one for the batch in flight, two for lanes, up to three for the sweeper; strategies without a
+   * queue share them.
+   */
   core: Knex
   /** Connections for reads. */
   reads: Knex

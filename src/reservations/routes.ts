@@ -31,7 +31,6 @@ export type ReservationRoutesDeps = {
 
 /** Holds: made, ended, extended and read, one at a time and in bulk. */
 export function reservationRoutes(deps: ReservationRoutesDeps): Route[] {
-  // The first is the one that is called most, and the router tries them in order.
   return [
     reserve(deps),
     confirm(deps),

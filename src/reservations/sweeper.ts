@@ -4,9 +4,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { describeError } from '../database/sqlstate.ts'
 import type { Metrics } from '../metrics.ts'
-import { expireOverdue, findKeptLocked } from './expire.ts'
+import { expireBatch, expireOverdue, findKeptLocked } from './expire.ts'
 import type { OnClosed } from './hooks.ts'
-import { forgetSetAside, noteSweepFinished, noteSweepStarted } from './queries.ts'
+import { forgetSetAside, noteSweepFinished, noteSweepStarted, type Take } from './queries.ts'
 
 /**
  * Gives back what nobody paid for. Invariant: expiry is a property of time, so nothing here decides anything; a sweeper
@@ -15,9 +15,9 @@ import { forgetSetAside, noteSweepFinished, noteSweepStarted } from './queries.t
 
 /** Holds given back by one transaction. It keeps a hot counter locked, so it must end in a few tens of milliseconds. */
 const SWEEP_SIZE_MAX = 500
-/** Transactions at a time beside the first, while nobody else wants the counters. */
+/** Transactions at a time beside the first, while this process serves no buyers. Those of other processes are not known here. */
 const HANDS_LENT_MAX = 2
-/** While buyers want them a sweep gives way: it takes fewer at a time and rests for three times as long as each has taken. */
+/** While this process serves buyers a sweep gives way: it takes fewer at a time and rests for three times as long as each has taken. */
 const SWEEP_SIZE_BESIDE_BUYERS = 50
 const REST_PER_WORK = 3
 const REST_MS_MAX = 200
@@ -48,7 +48,7 @@ export type SweeperDeps = {
   log: Logger
   /** What this process is called in sweeper_runs. */
   instance: string
-  /** Whether buyers are being served at this moment. */
+  /** Whether this process serves buyers at this moment. Absent: never; the command line was asked to sweep now. */
   isBusy?: () => boolean
 }
 
@@ -123,41 +123,58 @@ async function sweep(
   }
 }
 
-/** One hand and, when there is much to do, others beside it. @throws what the first to fail threw, when all have ended */
+/**
+ * One hand and, when there is much to do, others beside it. What the others can't expire they leave to the first, which finds
+ * out what is wrong with it.
+ *
+ * @throws what the first hand threw, when all have ended
+ */
 async function sweepTogether(deps: SweeperDeps, summary: SweepSummary, isStopping: () => boolean): Promise<void> {
-  const broken: unknown[] = []
-  const noting = (hand: Promise<void>) => hand.catch((error: unknown) => void broken.push(error))
-  const lent: Promise<void>[] = []
-  await noting(
-    sweepOn(deps, summary, isStopping, () => {
-      if (lent.length < HANDS_LENT_MAX) lent.push(noting(sweepOn(deps, summary, isStopping)))
-    }),
-  )
-  await Promise.all(lent)
-  if (broken.length > 0) throw broken[0]
+  for (let again = true; again && !isStopping();) {
+    const lent: Promise<'done' | 'amiss'>[] = []
+    const lendHand = () => {
+      if (lent.length < HANDS_LENT_MAX) lent.push(lendOne(deps, summary, isStopping).catch(() => 'amiss' as const))
+    }
+    await sweepOn(deps, summary, isStopping, lendHand).finally(() => Promise.all(lent))
+    again = (await Promise.all(lent)).includes('amiss')
+  }
+}
+
+/** Works beside the first hand until a batch comes back short or buyers come. @throws what a batch could not stand */
+async function lendOne(deps: SweeperDeps, summary: SweepSummary, isStopping: () => boolean): Promise<'done'> {
+  while (summary.batches < BATCHES_MAX && !isStopping() && deps.isBusy?.() !== true) {
+    summary.batches += 1
+    const expired = await expireBatch(deps.db, takeBeside(summary, SWEEP_SIZE_MAX), deps.onClosed)
+    summary.expired += expired
+    deps.metrics.outcome('expire', 'ok', 'sweep', expired)
+    if (expired < SWEEP_SIZE_MAX) break
+  }
+  return 'done'
+}
+
+function takeBeside(summary: SweepSummary, limit: number): Take {
+  return { limit, skus: null, except_skus: [...summary.blocked_skus], except_ids: [] }
 }
 
 /**
  * Gives back batch after batch until one comes back short.
  *
  * @param lendHand called when there is more to do: others then work beside this, so that some find their holds while one
- *   writes. Without it this is one of the others, which leave as soon as something is amiss
+ *   writes
  */
 async function sweepOn(
   deps: SweeperDeps,
   summary: SweepSummary,
   isStopping: () => boolean,
-  lendHand?: () => void,
+  lendHand: () => void,
 ): Promise<void> {
   const isBusy = deps.isBusy ?? (() => false)
   for (let full = true; full && summary.batches < BATCHES_MAX && !isStopping();) {
     const busy = isBusy()
-    if (lendHand === undefined && (busy || summary.set_aside + summary.blocked_skus.length > 0)) return
     const started = performance.now()
     const limit = busy ? SWEEP_SIZE_BESIDE_BUYERS : SWEEP_SIZE_MAX
-    const take = { limit, skus: null, except_skus: [...summary.blocked_skus], except_ids: [] }
     summary.batches += 1
-    const { expired, failed, blocked_skus } = await expireOverdue(deps.db, take, deps.onClosed)
+    const { expired, failed, blocked_skus } = await expireOverdue(deps.db, takeBeside(summary, limit), deps.onClosed)
     for (const { id, failures, error } of failed) {
       deps.log.error({ err: error, reservation_id: id, failures }, 'a hold could not be expired and was set aside')
     }
@@ -167,7 +184,7 @@ async function sweepOn(
     deps.metrics.outcome('expire', 'ok', 'sweep', expired)
     // Whatever was left out makes a batch come back short although more is waiting behind it.
     full = expired === limit || failed.length > 0 || blocked_skus.length > 0
-    if (expired === SWEEP_SIZE_MAX) lendHand?.()
+    if (expired === SWEEP_SIZE_MAX) lendHand()
     if (full && isBusy()) await delay(Math.min(REST_MS_MAX, (performance.now() - started) * REST_PER_WORK))
   }
 }

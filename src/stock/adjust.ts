@@ -15,6 +15,7 @@ export type Adjustment = {
   items: readonly { sku: string; delta: number; reason?: string }[]
   reference?: string
   client: string
+  /** `request_hash`: SHA-256 in hexadecimal. */
   idempotency?: { key: string; request_hash: string }
 }
 

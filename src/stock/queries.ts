@@ -64,7 +64,7 @@ export function lockAndMove(db: Executor, moves: readonly Move[]): Promise<Moved
        SELECT count(*) = ?::bigint AND bool_and(l.stock - l.temp_reserved_stock >= n.need)
                 AND bool_and(seen.stock - seen.temp_reserved_stock >= n.need) AS fits,
               greatest(clock_timestamp(), max(l.updated_at) + interval '1 microsecond') AS at,
-              extract(epoch FROM clock_timestamp())::float8 * 1000 AS locked_at_ms
+              (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS locked_at_ms
        FROM locked l JOIN need n USING (sku) JOIN stock seen USING (sku)
        WHERE seen.sku = ANY (?::text[])
      ), moved AS (

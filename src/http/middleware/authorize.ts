@@ -3,7 +3,7 @@ import type { Refusal } from '../../errors.ts'
 import type { Authenticated, Authenticator, Caller } from '../../keys/authenticate.ts'
 import { createGuesses } from '../guesses.ts'
 import { isLocal } from '../local.ts'
-import { refuse } from '../problem.ts'
+import { refuse, stop } from '../problem.ts'
 import type { Scope } from '../route.ts'
 
 export type Authorizer = (scope: Scope) => Middleware
@@ -36,11 +36,6 @@ export function createAuthorizer(authenticator: Authenticator): Authorizer {
     const known = authenticator.recall(secret)
     return known === undefined ? authenticator.authenticate(secret).then(goOn) : goOn(known)
   }
-}
-
-function stop(ctx: Context, refusal: Refusal): Promise<void> {
-  refuse(ctx, refusal)
-  return Promise.resolve()
 }
 
 function whyForbidden(ctx: Context, { open, scopes }: Authenticated, scope: Scope): string | undefined {

@@ -2,7 +2,7 @@ import type { Context, Middleware, Next } from 'koa'
 import type { IncomingMessage } from 'node:http'
 import type { Refusal } from '../../errors.ts'
 import { findUnstorable, parseJson } from '../json.ts'
-import { refuse } from '../problem.ts'
+import { stop } from '../problem.ts'
 
 /** Bytes of a body at most. */
 export const BODY_BYTES_MAX = 65_536
@@ -33,11 +33,6 @@ export function readBody(options: { optional: boolean; limit_bytes: number }): M
     if (length !== undefined && length > limit_bytes) return stop(ctx, too_large)
     return receive(ctx.req, limit_bytes).then((bytes) => goOn(ctx, next, bytes))
   }
-}
-
-function stop(ctx: Context, refusal: Refusal): Promise<void> {
-  refuse(ctx, refusal)
-  return Promise.resolve()
 }
 
 type Received = Buffer | 'too large' | 'broken off'

@@ -1,9 +1,9 @@
 import type { Context, Middleware } from 'koa'
-import type { Fault, Refusal, Result } from '../../errors.ts'
+import type { Fault, Result } from '../../errors.ts'
 import { ok, refused } from '../../errors.ts'
 import { readIdempotencyKey } from '../idempotency.ts'
 import { findBadText } from '../json.ts'
-import { refuse } from '../problem.ts'
+import { stop } from '../problem.ts'
 import { createQueryReader } from '../query.ts'
 import type { Call, IdempotencyRule, Route } from '../route.ts'
 import { compileCheck } from '../validation.ts'
@@ -40,11 +40,6 @@ export function validate(route: Route): Middleware {
 /** Koa parses the whole URL to say that there is no query, as nearly always. */
 function queryOf(ctx: Context): string {
   return ctx.req.url?.includes('?') ? ctx.querystring : ''
-}
-
-function stop(ctx: Context, refusal: Refusal): Promise<void> {
-  refuse(ctx, refusal)
-  return Promise.resolve()
 }
 
 type Params = Record<string, string>

@@ -18,7 +18,7 @@ export type Context = {
   home: BenchHome
   databases: Databases
   drivers: Drivers
-  /** Requests a second that the drivers reach against a bare server. */
+  /** Requests a second that the drivers reach against a bare socket. */
   bare_rate: number
   /** Absent where it is not installed. */
   pgbench: Pgbench | undefined
@@ -161,7 +161,7 @@ export function faultsOf(result: LoadResult, bare_rate: number): string[] {
   const rate = (answered / result.elapsed_ms) * 1000
   if (rate * HEADROOM > bare_rate) {
     faults.push(
-      `the load drivers reach ${Math.round(bare_rate)}/s against a bare server, less than ${HEADROOM} times ${Math.round(rate)}/s`,
+      `the load drivers reach ${Math.round(bare_rate)}/s against a bare socket, less than ${HEADROOM} times ${Math.round(rate)}/s`,
     )
   }
   return faults

@@ -25,7 +25,7 @@ export const oneSku: Goal = {
       { name: 'bare Koa', server: koa, scenario: ONE_SKU },
       { name: 'bare node:http', server: node, scenario: ONE_SKU },
     ])
-    // What the drivers reach against a bare server is what they are judged by, so these two can't have that fault.
+    // The drivers are judged by a bare socket. These two may come near what they reach there: then they are at least as fast.
     const bare = withoutDriverFaults(bareKoa!)
     // This one is only told: where the drivers are its bound, it is at least what they reached.
     const together = withoutDriverFaults(paired!)
