@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import pg from 'pg'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { createPool } from '../../src/database/pool.ts'
 import { isLockTimeout, sqlstate } from '../../src/database/sqlstate.ts'
@@ -49,6 +50,37 @@ test('if it fails nothing is written, and its error is the answer', async () => 
     }),
   )
   expect(sqlstate(error)).toBe('22012')
+  expect(await count()).toBe(2)
+})
+
+test('where BEGIN fails on a connection that lives, nothing is run and nothing is written', async () => {
+  const client = pg.Client.prototype as unknown as { query: (...args: unknown[]) => unknown }
+  const original = client.query
+  client.query = function (this: unknown, config: unknown, ...rest: unknown[]) {
+    const is_begin = config === 'BEGIN;' || (config as { text?: string }).text === 'BEGIN;'
+    return original.call(this, is_begin ? 'BEGIN x' : config, ...rest)
+  }
+  try {
+    const error = await failure(transaction(db, async (tx) => add(tx, 3)))
+    expect(sqlstate(error)).toBe('42601')
+  } finally {
+    client.query = original
+  }
+  expect(await count()).toBe(2)
+})
+
+test('what work sends after its transaction was undone is refused', async () => {
+  const late = gate()
+  let answer: Promise<unknown> = Promise.resolve()
+  const undone = failure(
+    transaction(db, async (tx) => {
+      answer = late.opened.then(() => failure(add(tx, 3)))
+      await rows(tx, 'SELECT 1 / 0')
+    }),
+  )
+  expect(sqlstate(await undone)).toBe('22012')
+  late.open()
+  expect(((await answer) as Error).message).toContain('already complete')
   expect(await count()).toBe(2)
 })
 

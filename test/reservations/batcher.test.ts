@@ -278,6 +278,28 @@ test('stopping takes nothing more and answers all that was taken, also those tha
   expect((await Promise.all(answers)).map(codeOf)).toEqual(['held', 'held', 'held'])
 })
 
+test('when the halves of a lane are run apart and one meets the lock again, all are answered before stopping ends', async () => {
+  let flights = 0
+  const batcher = new Batcher({
+    fly(operations) {
+      flights += 1
+      const blocked = new Blocked(new Map(operations.map((operation) => [operation, 'sku:stuck'])))
+      // The main queue's, then the lane's three together, then the second of their halves.
+      if (flights === 1 || flights === 5) return Promise.reject(blocked)
+      if (flights === 3) return Promise.reject(new Error('one of them is a bug'))
+      return Promise.resolve(new Map(operations.map((operation) => [operation, held(operation)])))
+    },
+    log: pino({ level: 'silent' }),
+    observeBatch: () => undefined,
+    observeWait: () => undefined,
+  })
+  let answered = 0
+  for (const id of ['1', '2', '3']) void batcher.submit(want('stuck', id)).finally(() => (answered += 1))
+  await until(() => flights >= 3)
+  await batcher.stop()
+  expect(answered).toBe(3)
+})
+
 test('stopping when there is nothing to do is done at once', async () => {
   await setUp().batcher.stop()
 })

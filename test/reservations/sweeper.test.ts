@@ -190,6 +190,15 @@ describe('a hold that can not be given back', () => {
     await cure(database.db, broken)
   })
 
+  test('does not end a sweep of many in which several transactions work', async () => {
+    const sku = await stocked(database.db, 3000)
+    const broken = await hold(core.reservations, sku)
+    await makeOverdue(database.db, [...(await holds(sku, 1200)), broken.id, ...(await holds(sku, 900))])
+    await poison(database.db, broken.id)
+    expect(await core.sweeper.run()).toMatchObject({ expired: 2100, set_aside: 1 })
+    await cure(database.db, broken)
+  })
+
   test('is tried again after 30 s, and after each failure after twice the time, up to an hour; then it comes back', async () => {
     const sku = await stocked(database.db)
     const broken = await hold(core.reservations, sku)
