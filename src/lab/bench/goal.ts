@@ -64,10 +64,10 @@ export const QUICK: Settings = {
 export const FULL: Settings = {
   quick: false,
   rounds: 3,
-  seconds: 5,
-  warmup_seconds: 3,
+  seconds: 4,
+  warmup_seconds: 2,
   trial_connections: [1, 2, 4, 8, 16, 32, 64],
-  trial_seconds: 1.5,
+  trial_seconds: 1,
   overdue_holds: 1_000_000,
   expiry_rounds: 1,
   earlier_reservations: 10_000_000,
