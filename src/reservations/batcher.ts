@@ -33,6 +33,8 @@ const TRIES_MAX = 3
  * answers of a batch would keep the database waiting for the next statement.
  */
 const ANSWERS_PER_TURN = 32
+/** So few are answered at once: a buyer alone need not wait for the next turn. */
+const FEW_ANSWERS = 4
 /** A turn that takes longer has so much else to do that the answers would never be through: then all are sent. */
 const TURN_MS_MAX = 10
 
@@ -240,8 +242,12 @@ export class Batcher {
     }
   }
 
-  /** Answers a batch, in order, after the next one has taken off. */
+  /** Answers a batch, in order, after the next one has taken off; a few at once. */
   #land(batch: readonly Waiting[], outcomes: ReadonlyMap<Operation, Outcome>): void {
+    if (batch.length <= FEW_ANSWERS && this.#landed.length === 0) {
+      for (const request of batch) this.#settle(request, outcomes.get(request.operation))
+      return
+    }
     for (const request of batch) this.#landed.push({ request, outcome: outcomes.get(request.operation) })
     // Were others still to be answered, a turn for it is set already.
     if (this.#landed.length === batch.length) this.#answerNextTurn()
