@@ -165,8 +165,11 @@ async function write(
       // Sent one behind the other. If one fails or misses, those behind it did nothing that the rollback does not undo.
       const claimed = claimAndClose(deps, tx, plan, failed)
       if (runsHooks(deps, plan) && (await claimed) === STALE) return rollback(STALE)
-      const [claim, moved] = await Promise.all([claimed, noting(failed, 'counters', moveFor(tx, plan.steps))])
-      if (claim === STALE) return rollback(STALE)
+      const moving = noting(failed, 'counters', moveFor(tx, plan.steps))
+      // What it could not move for holds that somebody else has ended is no fault: it is not asked about.
+      moving.catch(() => undefined)
+      if ((await claimed) === STALE) return rollback(STALE)
+      const moved = await moving
       if (moved.fits) {
         if (isPastAnEnd(plan, view, moved.locked_at)) return rollback(STALE)
         last(recordMove(tx, plan.steps, moved))
