@@ -45,7 +45,7 @@ export function openCore(database: TestDatabase, options: CoreOptions = {}): Cor
   const logged: Record<string, unknown>[] = []
   const log = pino({ level: 'debug' }, { write: (line) => void logged.push(JSON.parse(line) as never) })
   const metrics = createMetrics({ process_metrics: false })
-  const onClosed = deps.onClosed ?? (() => Promise.resolve())
+  const { onClosed } = deps
   const reservations = createReservations({
     strategy: 'batched',
     ttl_seconds: 1800,

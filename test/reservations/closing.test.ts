@@ -264,3 +264,17 @@ test('confirm, release and sweep race for one hold from two processes: exactly o
   }
   await other.stop()
 })
+
+test('another process releases the last hold of a SKU between the look of a confirm and its write: the confirm is refused', async () => {
+  const sku = await stocked(database.db, 5)
+  const { id } = await hold(core.batched.reservations, sku)
+  const interrupted = openCore(database, {
+    after: {
+      statement: /FROM reservations r WHERE r\.id = ANY/,
+      happens: () => core.batched.reservations.release({ id }),
+    },
+  })
+  expect(refusal(await interrupted.reservations.confirm({ id })).code).toBe('already_released')
+  expect(await counters(database.db, sku)).toBe('5/0')
+  await interrupted.stop()
+})
