@@ -1,12 +1,18 @@
 import type { StrategyName } from '../../strategy_names.ts'
 import { createBatched } from './batched.ts'
 import { createConditional } from './conditional.ts'
+import { createMutex } from './mutex.ts'
+import { createOptimistic } from './optimistic.ts'
+import { createPessimistic } from './pessimistic.ts'
 import { CannotStart, type Strategy, type StrategyParts } from './strategy.ts'
 
 /** Every way to win the race for a counter, by name. */
 const STRATEGIES: Partial<Record<StrategyName, (parts: StrategyParts) => Strategy>> = {
   batched: createBatched,
   conditional: createConditional,
+  pessimistic: createPessimistic,
+  optimistic: createOptimistic,
+  mutex: createMutex,
 }
 
 /** @throws CannotStart if this build lacks it */
