@@ -145,9 +145,7 @@ export function createLevels(redis: RedisConnection, prefix: string): Levels {
       await redis.run((client) => evaluate(client, SETTLE, keysOf([...levels.keys()]), [id, ...args]))
     },
     async read(skus) {
-      const found = await redis.run((client) =>
-        evaluate<[string, string, number][]>(client, READ, keysOf(skus), []),
-      )
+      const found = await redis.run((client) => evaluate<[string, string, number][]>(client, READ, keysOf(skus), []))
       return found.flatMap(([seq, available, held], index) =>
         seq === '' ? [] : [{ sku: skus[index]!, seq: Number(seq), available: Number(available), held }],
       )

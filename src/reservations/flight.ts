@@ -2,6 +2,7 @@ import type { Knex } from 'knex'
 import { isConsequence, isLockTimeout } from '../database/sqlstate.ts'
 import { reading, transaction } from '../database/transaction.ts'
 import { refused } from '../errors.ts'
+import type { Recorded } from '../stock/counters.ts'
 import { lockLevels, selectUnlockedSkus } from '../stock/queries.ts'
 import { Blocked, KEYS, rowOf, subjectOfReservation, subjectOfSku } from './blocked.ts'
 import type { OnClosed } from './hooks.ts'
@@ -16,7 +17,7 @@ import {
   selectUnlockedIds,
 } from './queries.ts'
 import { reclaim } from './reclaim.ts'
-import { moveAndRecord, moveFor, recordMove } from './write.ts'
+import { moveAndRecord, moveFor, recordMove, type Fitting } from './write.ts'
 
 /**
  * Runs one batch: look, plan, write if everything still is as the plan saw it, else look again. Invariant: nothing that
@@ -38,6 +39,8 @@ export type FlightDeps = PlanSettings & {
   /** SKUs whose counters were found locked by another session: reclaims leave them alone, their requests wait apart. */
   known_locked: Set<string>
   observePhase: (phase: 'read' | 'write', duration_ms: number) => void
+  /** Told after COMMIT, in order, what every counter of the batch went through. */
+  onMoved?: (recorded: readonly Recorded[]) => void
 }
 
 export type FlightOptions = {
@@ -163,8 +166,9 @@ async function write(
 ): Promise<Map<Operation, Outcome> | typeof STALE> {
   const failed: Failed = { phase: undefined }
   const started = performance.now()
+  let recorded: readonly Recorded[] = []
   try {
-    return await transaction<Map<Operation, Outcome> | typeof STALE>(deps.db, async (tx, rollback, last) => {
+    const written = await transaction<Map<Operation, Outcome> | typeof STALE>(deps.db, async (tx, rollback, last) => {
       // Sent one behind the other. If one fails or misses, those behind it did nothing that the rollback does not undo.
       const claimed = claimAndClose(deps, tx, plan, failed)
       if (runsHooks(deps, plan) && (await claimed) === STALE) return rollback(STALE)
@@ -176,6 +180,7 @@ async function write(
       if (moved.fits) {
         if (isPastAnEnd(plan, view, moved.locked_at)) return rollback(STALE)
         last(recordMove(tx, plan.steps, moved))
+        recorded = moved.recorded
         return plan.outcomes
       }
       // Another process took units meanwhile. The counters are locked now and these are their values: refuse whom they
@@ -183,9 +188,12 @@ async function write(
       const { counters } = moved
       const shrunk = draw(operations, { ...view, counters }, deps, refusalsOf(plan))
       const rewritten = await shrink(tx, plan, shrunk, ignored)
-      if (rewritten === STALE || isPastAnEnd(shrunk, view, rewritten)) return rollback(STALE)
+      if (rewritten === STALE || isPastAnEnd(shrunk, view, rewritten.locked_at)) return rollback(STALE)
+      recorded = rewritten.recorded
       return shrunk.outcomes
     })
+    if (written !== STALE) deps.onMoved?.(recorded)
+    return written
   } catch (error) {
     if (!isLockTimeout(error)) throw error
     const apart = await findBlocked(deps.db, { operations, plan, view, phase: failed.phase ?? 'counters' })
@@ -243,7 +251,7 @@ async function shrink(
   plan: Plan,
   shrunk: Plan,
   ignored: ReadonlySet<string>,
-): Promise<Date | null | typeof STALE> {
+): Promise<Fitting | typeof STALE> {
   const sameClosings =
     shrunk.transitions.size === plan.transitions.size &&
     [...shrunk.transitions].every(([id, { to }]) => plan.transitions.get(id)?.to === to)
@@ -253,9 +261,8 @@ async function shrink(
   const kept = new Set(shrunk.inserts.map(({ reservation }) => reservation.id))
   const dropped = plan.inserts.map(({ reservation }) => reservation.id).filter((id) => !kept.has(id))
   if (dropped.length > 0) await deleteInserted(tx, dropped)
-  if (shrunk.steps.length === 0) return null
   const written = await moveAndRecord(tx, shrunk.steps)
-  return written.fits ? written.locked_at : STALE
+  return written.fits ? written : STALE
 }
 
 /**

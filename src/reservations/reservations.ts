@@ -153,6 +153,13 @@ function partsMaker(
     submit: (operation: Operation, signal?: AbortSignal) => batcher.submit(operation, signal),
     queueHasRoom: (requests: number) => batcher.hasRoom(requests),
     fly: (operations: readonly Operation[], options: FlightOptions) => fly(flights, operations, options),
+    onMoved(listen: NonNullable<FlightDeps['onMoved']>) {
+      const before = flights.onMoved
+      flights.onMoved = (recorded) => {
+        before?.(recorded)
+        listen(recorded)
+      }
+    },
     turns: createTurns({ at_once_max: flights_max }),
     flights_max,
     db: core,
