@@ -1,3 +1,4 @@
+import { isNativeError } from 'node:util/types'
 import { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 
@@ -26,7 +27,8 @@ export class RedisUnavailable extends Error {
   readonly is_in_doubt: boolean
 
   constructor(address: string, cause?: unknown) {
-    const why = cause instanceof Error ? cause.message : 'there is no connection'
+    // Not instanceof: under jest the sockets' errors come from another realm.
+    const why = isNativeError(cause) ? cause.message : 'there is no connection'
     super(`Redis at ${address} is not available: ${why}`, { cause })
     this.name = 'RedisUnavailable'
     this.is_in_doubt = cause !== undefined

@@ -25,8 +25,8 @@ export type Admission =
 /** `seen`: what Redis had before the database was read; undefined if it was not asked. */
 export type Fresh = { level: Level; seen: Entry | undefined }
 
-/** A level that a fresh one took the place of, and the units by which it was off. */
-export type Replaced = { sku: string; before: Level | undefined; off: number }
+/** What Redis had of a SKU when a fresh level came, and whether that level took its place. */
+export type Put = { level: Level; before: Level | undefined; changed: boolean }
 
 export type Levels = {
   /** Takes the units of all lines or of none, for the reservation `id`. @throws RedisUnavailable, then in doubt */
@@ -35,8 +35,8 @@ export type Levels = {
   settle(id: string, skus: readonly string[], committed: readonly Level[]): Promise<void>
   /** What Redis has of these; those that it does not know are absent. @throws RedisUnavailable */
   read(skus: readonly string[]): Promise<Entry[]>
-  /** Puts what was read from the database; see {@link PUT}. Returns those that changed. @throws RedisUnavailable */
-  put(fresh: readonly Fresh[]): Promise<Replaced[]>
+  /** Puts what was read from the database; see {@link PUT}. @throws RedisUnavailable */
+  put(fresh: readonly Fresh[]): Promise<Put[]>
   /** Forgets SKUs. @throws RedisUnavailable */
   forget(skus: readonly string[]): Promise<void>
   /** All SKUs that Redis knows, some at a time; one may come twice. @throws RedisUnavailable */
@@ -154,11 +154,10 @@ export function createLevels(redis: RedisConnection, prefix: string): Levels {
       const keys = keysOf(fresh.map(({ level }) => level.sku))
       const args = fresh.flatMap(({ level, seen }) => [level.seq, level.available, seen?.seq ?? ''])
       const found = await redis.run((client) => evaluate<[string, string, number][]>(client, PUT, keys, args))
-      return found.flatMap(([seq, available, changed], index) => {
-        if (changed === 0) return []
-        const { sku, available: now } = fresh[index]!.level
-        const before = seq === '' ? undefined : { sku, seq: Number(seq), available: Number(available) }
-        return [{ sku, before, off: before === undefined ? 0 : Math.abs(before.available - now) }]
+      return found.map(([seq, available, changed], index) => {
+        const { level } = fresh[index]!
+        const before = seq === '' ? undefined : { sku: level.sku, seq: Number(seq), available: Number(available) }
+        return { level, before, changed: changed === 1 }
       })
     },
     async forget(skus) {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { isNativeError } from 'node:util/types'
 import type { Redis } from 'ioredis'
 
 /** A Lua script: Redis runs it as a whole, with nothing in between. */
@@ -23,7 +24,7 @@ export async function evaluate<T>(
   try {
     return (await client.evalsha(sha, keys.length, ...keys, ...args)) as T
   } catch (error) {
-    if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
+    if (!isNativeError(error) || !error.message.startsWith('NOSCRIPT')) throw error
     return (await client.eval(lua, keys.length, ...keys, ...args)) as T
   }
 }

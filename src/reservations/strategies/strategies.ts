@@ -1,12 +1,20 @@
 import type { StrategyName } from '../../strategy_names.ts'
 import { createBatched } from './batched.ts'
 import { createConditional } from './conditional.ts'
+import { createPubsubLock } from './pubsub_lock.ts'
+import { createRedisStrategy } from './redis.ts'
+import { createRedlock } from './redlock.ts'
+import { createSpinlock } from './spinlock.ts'
 import { CannotStart, type Strategy, type StrategyParts } from './strategy.ts'
 
 /** Every way to win the race for a counter, by name. */
 const STRATEGIES: Partial<Record<StrategyName, (parts: StrategyParts) => Strategy>> = {
   batched: createBatched,
   conditional: createConditional,
+  redis: createRedisStrategy,
+  spinlock: createSpinlock,
+  redlock: createRedlock,
+  'pubsub-lock': createPubsubLock,
 }
 
 /** @throws CannotStart if this build lacks it */
