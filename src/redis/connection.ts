@@ -18,6 +18,8 @@ const RECONNECT_MS = { first: 20, max: 500 }
 const START_TIMEOUT_MS = 1500
 /** While Redis stays away the log says so this often. */
 const LOG_INTERVAL_MS = 10_000
+/** A peer that does not take its leave is not waited for. */
+const DISCONNECT_TIMEOUT_MS = 100
 /** A dead peer is noticed by the kernel after a few of these, also on a connection that only listens. */
 const KEEP_ALIVE_MS = 5000
 
@@ -74,6 +76,7 @@ export function createRedis({ url, log, name, onReady, observe }: RedisOptions):
     connectTimeout: CONNECT_TIMEOUT_MS,
     commandTimeout: COMMAND_TIMEOUT_MS,
     socketTimeout: SILENCE_MS_MAX,
+    disconnectTimeout: DISCONNECT_TIMEOUT_MS,
     keepAlive: KEEP_ALIVE_MS,
     maxLoadingRetryTime: RECONNECT_MS.max,
     // Whoever sent it has had its answer by the time Redis is back: nothing is sent late, and nothing twice.
