@@ -203,9 +203,11 @@ function strategyMetrics(registry: Registry): Pick<Metrics, 'strategy'> {
   })
   return {
     strategy(name) {
-      const [attempts, conflicts, retries] = ['attempt', 'conflict', 'retry'].map((event) =>
-        events.labels({ strategy: name, event }),
-      )
+      const [attempts, conflicts, retries] = ['attempt', 'conflict', 'retry'].map((event) => {
+        const child = events.labels({ strategy: name, event })
+        child.inc(0)
+        return child
+      })
       const lock_wait = lock_waits.labels({ strategy: name })
       const timed = observers(durations)
       return {

@@ -4,7 +4,7 @@ import { reading, transaction } from '../database/transaction.ts'
 import { refused } from '../errors.ts'
 import type { Recorded } from '../stock/counters.ts'
 import { lockLevels, selectUnlockedSkus } from '../stock/queries.ts'
-import { Blocked, KEYS, rowOf, subjectOfReservation, subjectOfSku } from './blocked.ts'
+import { Blocked, findApart, KEYS, rowOf, subjectOfReservation, subjectOfSku, throwIfApart } from './blocked.ts'
 import type { OnClosed } from './hooks.ts'
 import { lookAndDraw } from './look.ts'
 import { draw, type Operation, type Outcome, type Plan, type PlanSettings, type View } from './plan.ts'
@@ -17,7 +17,7 @@ import {
   selectUnlockedIds,
 } from './queries.ts'
 import { reclaim } from './reclaim.ts'
-import { moveAndRecord, moveFor, recordMove, type Fitting } from './write.ts'
+import { lockFor, moveAndRecord, moveFor, recordMove, type Fitting } from './write.ts'
 
 /**
  * Runs one batch: look, plan, write if everything still is as the plan saw it, else look again. Invariant: nothing that
@@ -50,8 +50,16 @@ export type FlightOptions = {
   apart?: { readonly size: number; has(subject: string): boolean }
   /** The subject that these operations wait for apart from others. */
   waits_for?: string
-  /** Called when somebody else was faster, and what was decided has to be decided again. */
+  /**
+   * How the counters are moved. By default one statement locks, tests and moves them. `locked`: they are locked and read
+   * first, decided on again, and then moved. `as_read`: only if their `seq` still is what was read, else everybody is
+   * refused with `stock_conflict`, nothing being written.
+   */
+  counters?: 'locked' | 'as_read'
+  /** Called when what was read no longer holds where it is to be written: somebody else was faster. */
   onConflict?: () => void
+  /** With `locked`: how long the locks took. */
+  onLocked?: (duration_ms: number) => void
 }
 
 type Phase = 'keys' | 'reservations' | 'counters'
@@ -69,8 +77,9 @@ const DONE = Symbol('done')
 export async function fly(
   deps: FlightDeps,
   operations: readonly Operation[],
-  { deadline, apart, waits_for, onConflict }: FlightOptions,
+  options: FlightOptions,
 ): Promise<Map<Operation, Outcome>> {
+  const { deadline, apart, waits_for } = options
   if (waits_for !== undefined) await waitAlone(deps, operations, waits_for)
   const ignored = new Set<string>()
   const settled = new Set<string>()
@@ -90,9 +99,8 @@ export async function fly(
     }
     if (await waitForLastConfirms(deps.db, { operations, plan, view }, settled)) continue
     if (plan.steps.length === 0) return plan.outcomes
-    const written = await write(deps, operations, plan, view, ignored)
+    const written = await write(deps, { operations, plan, view, ignored }, options)
     if (written !== STALE) return written
-    onConflict?.()
     with_keys = true
   }
   return new Map(operations.map((operation) => [operation, CONTENDED]))
@@ -102,6 +110,8 @@ const CONTENDED = refused({
   code: 'overloaded',
   detail: 'These SKUs are contended beyond what could be settled in time.',
 })
+
+const CONFLICT = refused({ code: 'stock_conflict' })
 
 /** Who needs more overdue holds than can be taken back in time must not keep the rest of the batch from its answer. */
 function denyShort(plan: Plan, denied: Map<Operation, Outcome>): void {
@@ -133,7 +143,7 @@ export async function flyIn(deps: FlightDeps, tx: Knex.Transaction, operation: O
     if (written.fits && !isPastAnEnd(plan, view, written.locked_at) && outcome !== undefined) return outcome
     break
   }
-  return refused({ code: 'stock_conflict' })
+  return CONFLICT
 }
 
 /** True if the batch should look again. A counter that somebody keeps locked sets those who need it apart, untried. */
@@ -159,20 +169,26 @@ function availableIn(view: View, sku: string): number {
 
 async function write(
   deps: FlightDeps,
-  operations: readonly Operation[],
-  plan: Plan,
-  view: View,
-  ignored: ReadonlySet<string>,
+  drawn: { operations: readonly Operation[]; plan: Plan; view: View; ignored: ReadonlySet<string> },
+  { counters: how, onConflict, onLocked }: FlightOptions,
 ): Promise<Map<Operation, Outcome> | typeof STALE> {
+  const { operations, plan, view, ignored } = drawn
   const failed: Failed = { phase: undefined }
   const started = performance.now()
   let recorded: readonly Recorded[] = []
   try {
     const written = await transaction<Map<Operation, Outcome> | typeof STALE>(deps.db, async (tx, rollback, last) => {
+      recorded = []
       // Sent one behind the other. If one fails or misses, those behind it did nothing that the rollback does not undo.
       const claimed = claimAndClose(deps, tx, plan, failed)
       if (runsHooks(deps, plan) && (await claimed) === STALE) return rollback(STALE)
-      const moving = noting(failed, 'counters', moveFor(tx, plan.steps))
+      const moving = noting(
+        failed,
+        'counters',
+        how === 'locked'
+          ? lockFor(tx, plan.steps, onLocked)
+          : moveFor(tx, plan.steps, how === 'as_read' ? view.counters : undefined),
+      )
       // What it could not move for holds that somebody else has ended is no fault: it is not asked about.
       moving.catch(() => undefined)
       if ((await claimed) === STALE) return rollback(STALE)
@@ -183,8 +199,10 @@ async function write(
         recorded = moved.recorded
         return plan.outcomes
       }
-      // Another process took units meanwhile. The counters are locked now and these are their values: refuse whom they
-      // do not cover, keep the rest. Without this two processes could overtake one another without end.
+      if (how !== 'locked') onConflict?.()
+      if (how === 'as_read') return rollback(new Map(operations.map((operation) => [operation, CONFLICT])))
+      // Another process took units meanwhile, or may have. The counters are locked now and these are their values: refuse
+      // whom they do not cover, keep the rest. Without this two processes could overtake one another without end.
       const { counters } = moved
       const shrunk = draw(operations, { ...view, counters }, deps, refusalsOf(plan))
       const rewritten = await shrink(tx, plan, shrunk, ignored)
@@ -338,23 +356,6 @@ function idempotencyOf(operation: Operation): unknown {
   return operation.verb === 'reserve' ? operation.request.idempotency : undefined
 }
 
-function findApart(
-  operations: readonly Operation[],
-  view: View,
-  isApart: (subject: string) => boolean,
-): Map<Operation, string> {
-  const apart = new Map<Operation, string>()
-  for (const operation of operations) {
-    const subjects =
-      operation.verb === 'reserve'
-        ? operation.lines.map((line) => subjectOfSku(line.sku))
-        : [subjectOfReservation(operation.id), ...(view.reservations.get(operation.id)?.skus ?? []).map(subjectOfSku)]
-    const subject = subjects.find(isApart)
-    if (subject !== undefined) apart.set(operation, subject)
-  }
-  return apart
-}
-
 /**
  * Waits for a row that somebody kept locked while nothing else is locked. Without this an order of two SKUs would keep the
  * first one's counter from everybody for as long as it waits for the second.
@@ -377,10 +378,4 @@ async function waitAlone(deps: FlightDeps, operations: readonly Operation[], sub
 function isKnownLocked({ known_locked }: FlightDeps, subject: string): boolean {
   const row = rowOf(subject)
   return row !== undefined && 'sku' in row && known_locked.has(row.sku)
-}
-
-// The queue knows the SKUs of a reserve, but those of a confirm only once its reservation has been read.
-function throwIfApart(operations: readonly Operation[], view: View, isApart: (subject: string) => boolean): void {
-  const apart = findApart(operations, view, isApart)
-  if (apart.size > 0) throw new Blocked(apart)
 }

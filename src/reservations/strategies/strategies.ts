@@ -5,6 +5,9 @@ import { createPubsubLock } from './pubsub_lock.ts'
 import { createRedisStrategy } from './redis.ts'
 import { createRedlock } from './redlock.ts'
 import { createSpinlock } from './spinlock.ts'
+import { createMutex } from './mutex.ts'
+import { createOptimistic } from './optimistic.ts'
+import { createPessimistic } from './pessimistic.ts'
 import { CannotStart, type Strategy, type StrategyParts } from './strategy.ts'
 
 /** Every way to win the race for a counter, by name. */
@@ -15,6 +18,9 @@ const STRATEGIES: Partial<Record<StrategyName, (parts: StrategyParts) => Strateg
   spinlock: createSpinlock,
   redlock: createRedlock,
   'pubsub-lock': createPubsubLock,
+  pessimistic: createPessimistic,
+  optimistic: createOptimistic,
+  mutex: createMutex,
 }
 
 /** @throws CannotStart if this build lacks it */
