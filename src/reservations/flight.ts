@@ -5,7 +5,7 @@ import { refused } from '../errors.ts'
 import type { Recorded } from '../stock/counters.ts'
 import { lockLevels, selectUnlockedSkus } from '../stock/queries.ts'
 import { Blocked, findApart, KEYS, rowOf, subjectOfReservation, subjectOfSku, throwIfApart } from './blocked.ts'
-import type { OnClosed } from './hooks.ts'
+import type { ClosingHooks } from './hooks.ts'
 import { lookAndDraw } from './look.ts'
 import { draw, type Operation, type Outcome, type Plan, type PlanSettings, type View } from './plan.ts'
 import {
@@ -32,16 +32,13 @@ const LOOKS_MAX = 12
 /** Takes overdue holds back at most this often for a batch. */
 const RECLAIMS_MAX = 8
 
-export type FlightDeps = PlanSettings & {
-  db: Knex
-  /** Undefined if nobody wants to know. */
-  onClosed: OnClosed | undefined
-  /** SKUs whose counters were found locked by another session: reclaims leave them alone, their requests wait apart. */
-  known_locked: Set<string>
-  observePhase: (phase: 'read' | 'write', duration_ms: number) => void
-  /** Told after COMMIT, in order, what every counter of the batch went through. */
-  onMoved?: (recorded: readonly Recorded[]) => void
-}
+export type FlightDeps = PlanSettings &
+  ClosingHooks & {
+    db: Knex
+    /** SKUs whose counters were found locked by another session: reclaims leave them alone, their requests wait apart. */
+    known_locked: Set<string>
+    observePhase: (phase: 'read' | 'write', duration_ms: number) => void
+  }
 
 export type FlightOptions = {
   /** Milliseconds of `performance.now()` after which no further look is taken. */
@@ -154,9 +151,7 @@ async function reclaimShort(
 ): Promise<boolean> {
   const { operations, plan, view } = seen
   const short = new Map(Array.from(plan.short, (sku) => [sku, availableIn(view, sku)]))
-  const reclaimed = await reading(() =>
-    reclaim(deps.db, short, { ignored, known_locked: deps.known_locked }, deps.onClosed),
-  )
+  const reclaimed = await reading(() => reclaim(deps.db, short, { ignored, known_locked: deps.known_locked }, deps))
   const locked = new Set(reclaimed.blocked_skus.map(subjectOfSku))
   throwIfApart(operations, view, (subject) => locked.has(subject))
   return reclaimed.look_again
