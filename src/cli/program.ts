@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { addKeyCommands } from './keys.ts'
 import { addOperationCommands } from './operations.ts'
 import { addRedisCommands } from './redis.ts'
+import { addReportCommands } from './reports.ts'
 import { addReservationCommands } from './reservations.ts'
 import { CommandEnd, CommandError, EXIT } from './run.ts'
 import { addStockCommands } from './stock.ts'
@@ -36,6 +37,7 @@ export async function runCommand(words: readonly string[]): Promise<number> {
   addKeyCommands(program)
   addOperationCommands(program)
   addRedisCommands(program)
+  addReportCommands(program)
   overrideExits(program)
   try {
     await program.parseAsync([...words], { from: 'user' })

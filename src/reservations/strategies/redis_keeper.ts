@@ -4,7 +4,7 @@ import type { StrategyMeter } from '../../metrics.ts'
 import { RedisUnavailable, type RedisConnection } from '../../redis/connection.ts'
 import { readInfo } from '../../redis/info.ts'
 import type { Level, Levels } from '../../redis/levels.ts'
-import type { Recorded } from '../../stock/counters.ts'
+import type { MovedCounter } from '../hooks.ts'
 import { syncLevels } from './redis_sync.ts'
 
 /**
@@ -15,7 +15,7 @@ export type Keeper = {
   /** Ends an admission, with all that is still to be told. */
   settle(id: string, skus: readonly string[]): void
   /** Counters that were committed. */
-  note(recorded: readonly Recorded[]): void
+  note(moved: readonly MovedCounter[]): void
   /** Compares everything, unless another process of this Redis did so a moment ago. */
   syncSoon(): void
   start(): void
@@ -89,12 +89,12 @@ export function createKeeper(deps: KeeperDeps): Keeper {
 
   const keeper: Keeper = {
     settle: send,
-    note(recorded) {
+    note(moved) {
       if (!redis.isReady()) {
         missed = true
         return
       }
-      for (const { sku, seq, stock_after, reserved_after } of recorded) {
+      for (const { sku, seq, stock_after, reserved_after } of moved) {
         if ((pending.get(sku)?.seq ?? 0) < seq) pending.set(sku, { sku, seq, available: stock_after - reserved_after })
       }
       if (pending.size > 0) flushSoon()
