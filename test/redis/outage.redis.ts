@@ -14,7 +14,7 @@ import {
   until,
   wants,
 } from '../factories.ts'
-import { codeOf, openOn, WAYS } from './cores.ts'
+import { codeOf, count, openOn, WAYS } from './cores.ts'
 import { freePort, startRedis, type RedisServer } from './server.ts'
 
 /** Redis goes away, hangs, comes back empty: every buyer is answered soon, and nothing is sold twice. */
@@ -88,6 +88,29 @@ describe.each(WAYS)('$way', ({ strategy, nodes }) => {
     expect(await counters(database.db, sku)).toBe('60/60')
     expect(again.filter(({ ok }) => ok)).toHaveLength(58)
   }, 60_000)
+
+  test('with a fallback, Redis is killed in the middle of a race: every buyer has an answer, and exactly what there is is sold', async () => {
+    const on = servers.slice(0, nodes)
+    const core = await openOn(database, on, { strategy, fallback: 'batched' })
+    const sku = await stocked(database.db, 60)
+    let answered = 0
+    const buyers = Array.from({ length: 200 }, async (_, i) => {
+      const answer = await timed(core.reservations.reserve(wants(sku, keyed(`${sku} ${i}`))))
+      answered += 1
+      return answer
+    })
+    await until(() => answered >= 10)
+    await Promise.all(on.map((server) => server.kill()))
+    const answers = await Promise.all(buyers)
+    expect(count(answers.map(({ result }) => codeOf(result)))).toEqual({ held: 60, insufficient_stock: 140 })
+    const sold_by = answers.flatMap(({ result }) => (result.ok ? [result.value.reservation.strategy] : []))
+    expect(new Set(sold_by)).toEqual(new Set([strategy, 'batched']))
+    expect(await counters(database.db, sku)).toBe('60/60')
+    const again = await Promise.all(
+      Array.from({ length: 200 }, (_, i) => core.reservations.reserve(wants(sku, keyed(`${sku} ${i}`)))),
+    )
+    expect(again.filter((answer) => answer.ok && answer.value.replayed)).toHaveLength(60)
+  }, 30_000)
 
   test('Redis hangs: everybody is answered within two seconds, and it is used again when it goes on', async () => {
     const on = servers.slice(0, nodes)

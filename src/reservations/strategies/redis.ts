@@ -52,7 +52,7 @@ export function createRedisStrategy(parts: StrategyParts): Strategy {
     const started = performance.now()
     meter.attempt()
     try {
-      const outcome = await flyAlone(fly, operation, { onConflict: meter.conflict })
+      const outcome = await flyAlone(fly, operation)
       if (!outcome.ok && outcome.refusal.code === 'insufficient_stock') {
         // Redis had more than there is, and would send the next one here too.
         meter.conflict()
