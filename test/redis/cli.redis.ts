@@ -4,7 +4,7 @@ import { keyPrefix } from '../../src/redis/keys.ts'
 import { setStock } from '../../src/stock/set.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import { hold, must, stopCores } from '../factories.ts'
-import { openOn } from './cores.ts'
+import { openOn, repeat } from './cores.ts'
 import { freePort, startRedis, type RedisServer } from './server.ts'
 
 /** `cli redis …`, for whoever wonders whether Redis is right. */
@@ -120,12 +120,14 @@ test('a SKU that the database does not have is named, and forgotten by sync', as
 
 test('while buyers come and go verify finds nothing: what is on its way to Redis is waited for', async () => {
   const core = await openOn(database, [server], { strategy: 'redis' })
-  let buying = true
-  const buyers = Array.from({ length: 3 }, async () => {
-    while (buying) must(await core.reservations.release({ id: (await hold(core.reservations, 'spoon')).id }))
-  })
+  const over = new AbortController()
+  const buyers = Array.from({ length: 3 }, () =>
+    repeat(over.signal, async () => {
+      must(await core.reservations.release({ id: (await hold(core.reservations, 'spoon')).id }))
+    }),
+  )
   for (let i = 0; i < 3; i++) expect(await cli('redis verify')).toMatchObject({ code: 0 })
-  buying = false
+  over.abort()
   await Promise.all(buyers)
   await core.stop()
 })

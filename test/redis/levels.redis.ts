@@ -18,7 +18,7 @@ import {
   wants,
   type Core,
 } from '../factories.ts'
-import { codeOf, count, openOn } from './cores.ts'
+import { codeOf, count, openOn, repeat } from './cores.ts'
 import { startRedis, type RedisServer } from './server.ts'
 
 /** What Redis believes may be anything: the strategy "redis" sells what there is, all of it and no more. */
@@ -181,12 +181,10 @@ test('units of a process that died on the way are sold meanwhile, and its admiss
 
 test('Redis is emptied again and again in the middle of a race: exactly what there is is sold', async () => {
   const sku = await stocked(database.db, 50)
-  let racing = true
-  const emptying = (async () => {
-    while (racing) await redis.flushall()
-  })()
+  const over = new AbortController()
+  const emptying = repeat(over.signal, () => redis.flushall())
   const codes = await crowd(sku, 200)
-  racing = false
+  over.abort()
   await emptying
   expect(codes).toEqual({ held: 50, insufficient_stock: 150 })
   expect(await counters(database.db, sku)).toBe('50/50')

@@ -16,7 +16,7 @@ import {
   wants,
   type Core,
 } from '../factories.ts'
-import { codeOf, count, openOn, settingsOn, WAYS } from './cores.ts'
+import { codeOf, count, openOn, repeat, settingsOn, WAYS } from './cores.ts'
 import { startRedis, type RedisServer } from './server.ts'
 
 /** The locks save work and nothing else: held, lost, forgotten or never given back, what is there is sold once. */
@@ -146,12 +146,10 @@ describe.each(LOCKS)('$way', ({ strategy, nodes }) => {
 
   test('the locks vanish again and again in the middle of a race: exactly what there is is sold', async () => {
     const sku = await stocked(database.db, 30)
-    let racing = true
-    const emptying = (async () => {
-      while (racing) await Promise.all(clients.map((client) => client.flushall()))
-    })()
+    const over = new AbortController()
+    const emptying = repeat(over.signal, () => Promise.all(clients.map((client) => client.flushall())))
     const answers = await Promise.all(Array.from({ length: 100 }, () => core.reservations.reserve(wants(sku))))
-    racing = false
+    over.abort()
     await emptying
     expect(count(answers.map(codeOf))).toEqual({ held: 30, insufficient_stock: 70 })
   })

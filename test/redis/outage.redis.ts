@@ -143,7 +143,7 @@ describe.each(WAYS)('$way', ({ strategy, nodes }) => {
     const { took_ms, result } = await timed(core.reservations.reserve(wants(sku)))
     expect(refusal(result)).toMatchObject({
       code: 'strategy_unavailable',
-      detail: expect.stringContaining('Redis at 127.0.0.1'),
+      detail: expect.stringContaining('does not answer') as string,
     })
     expect(took_ms).toBeLessThan(ANSWER_MS_MAX)
     expect(must(await core.reservations.confirm({ id: paid.id })).status).toBe('confirmed')
@@ -172,10 +172,12 @@ describe.each(WAYS)('$way', ({ strategy, nodes }) => {
   })
 })
 
-test('a port on which nobody listens is told without the password', async () => {
+test('where Redis is stands in the log, without its password; a buyer is told neither', async () => {
   const port = await freePort()
   const core = await openOn(database, [{ url: `redis://shop:hunter2@127.0.0.1:${port}/1` }], { strategy: 'redis' })
-  const told = refusal(await core.reservations.reserve(wants('sku')))
-  expect(told).toMatchObject({ detail: expect.stringContaining(`Redis at 127.0.0.1:${port}/1 is not available`) })
-  expect(JSON.stringify(told) + JSON.stringify(core.logged)).not.toContain('hunter2')
+  const told = JSON.stringify(refusal(await core.reservations.reserve(wants('sku'))))
+  expect(told).not.toContain(String(port))
+  const logged = JSON.stringify(core.logged)
+  expect(logged).toContain(`127.0.0.1:${port}/1`)
+  expect(logged).not.toContain('hunter2')
 })

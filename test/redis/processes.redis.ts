@@ -10,7 +10,7 @@ import { verifyLevels } from '../../src/reservations/strategies/redis_sync.ts'
 import { verify } from '../../src/operations/verify.ts'
 import { pino } from 'pino'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
-import { counters, stocked } from '../factories.ts'
+import { counters, stocked, until } from '../factories.ts'
 import { count, WAYS } from './cores.ts'
 import { startRedis, type RedisServer } from './server.ts'
 
@@ -125,7 +125,7 @@ test.each(WAYS)(
     const second = await stocked(database.db, 100)
     let answered = 0
     const racing = race(second, 300, () => (answered += 1))
-    while (answered < 10) await delay(1)
+    await until(() => answered >= 10)
     await Promise.all(on.map((server) => server.kill()))
     const answers = await racing
     const held = answers.filter(({ status }) => status === 201).length

@@ -40,7 +40,7 @@ export function createRedisStrategy(parts: StrategyParts): Strategy {
       await refreshLevels(db, levels, first.skus)
       return (await levels.admit(id, lines)).kind === 'admitted'
     } catch (error) {
-      if (error instanceof RedisUnavailable) return redisGone(error)
+      if (error instanceof RedisUnavailable) return redisGone()
       // The look in the database that follows will say so.
       if (error instanceof DatabaseUnavailable) return false
       throw error
