@@ -97,7 +97,8 @@ export function createRedis({ url, log, name, onReady, observe }: RedisOptions):
     const now = performance.now()
     if (lost_at !== undefined && now - lost_at < LOG_INTERVAL_MS) return
     lost_at = now
-    log.error({ err: error, redis: address }, 'Redis is not available')
+    // Not the error itself: one of the handshake carries the password that it was sent.
+    log.error({ reason: error.message, redis: address }, 'Redis is not available')
   })
   client.on('ready', () => {
     log.info({ redis: address }, lost_at === undefined ? 'connected to Redis' : 'Redis is back')

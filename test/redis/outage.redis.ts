@@ -1,3 +1,4 @@
+import { Redis } from 'ioredis'
 import type { Result } from '../../src/errors.ts'
 import type { Reserved } from '../../src/reservations/reservation.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
@@ -179,5 +180,17 @@ test('where Redis is stands in the log, without its password; a buyer is told ne
   expect(told).not.toContain(String(port))
   const logged = JSON.stringify(core.logged)
   expect(logged).toContain(`127.0.0.1:${port}/1`)
+  expect(logged).not.toContain('hunter2')
+})
+
+test('a password that is wrong is told in the log, but not what it is', async () => {
+  const admin = new Redis(servers[0]!.url)
+  await admin.config('SET', 'requirepass', 'the right one')
+  admin.disconnect()
+  const url = servers[0]!.url.replace('redis://', 'redis://:hunter2@')
+  const core = await openOn(database, [{ url }], { strategy: 'redis' })
+  expect(codeOf(await core.reservations.reserve(wants('sku')))).toBe('strategy_unavailable')
+  const logged = JSON.stringify(core.logged)
+  expect(logged).toContain('WRONGPASS')
   expect(logged).not.toContain('hunter2')
 })
