@@ -11,7 +11,7 @@ afterAll(() => {
   for (const child of running) child.kill('SIGKILL')
 })
 
-async function simulate(line: string): Promise<{ code: number | null; said: string; complained: string }> {
+async function simulate(line: string): Promise<{ code: number | null; said: string; complained: string; pid: number }> {
   const args = ['--import', 'tsx', 'src/lab/simulate/main.ts', ...line.split(' ')]
   const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
   running.add(child)
@@ -20,11 +20,11 @@ async function simulate(line: string): Promise<{ code: number | null; said: stri
   child.stderr.on('data', (chunk: Buffer) => (complained += chunk.toString()))
   const code = await new Promise<number | null>((resolve) => child.once('close', resolve))
   running.delete(child)
-  return { code, said, complained }
+  return { code, said, complained, pid: child.pid ?? 0 }
 }
 
 test('a day is told line by line and summed up, and ends with 0 when every unit is accounted for', async () => {
-  const { code, said, complained } = await simulate(
+  const { code, said, complained, pid } = await simulate(
     '--customers 12 --arrive 0s --pay 0s --quantity 1 --initial 10 --patience 0s --strategy conditional --seed 1',
   )
   expect({ code, complained }).toEqual({ code: 0, complained: '' })
@@ -32,9 +32,13 @@ test('a day is told line by line and summed up, and ends with 0 when every unit 
   expect(said.match(/customer \d+ bought 1 +left \d/g)).toHaveLength(10)
   expect(said.match(/customer \d+ left without 1: sold out +left 0/g)).toHaveLength(2)
   const summary = said.slice(said.indexOf('\nCustomers'))
-  expect(summary).toMatch(/Customers +12\nSuccesses +10 \(83\.3 %\)\nFailures +2 \(sold out 2\)\nWait +mean .* ms, p99 .* ms\n/)
-  expect(summary).toMatch(/Final stock +0 units\nAccounted for +yes: 10 at first \+ 0 restocked = 10; 10 sold \+ 0 left = 10\n/)
-  expect(readdirSync(`${root}.data`).filter((name) => name.startsWith(`simulate-`))).toEqual([])
+  expect(summary).toMatch(
+    /Customers +12\nSuccesses +10 \(83\.3 %\)\nFailures +2 \(sold out 2\)\nWait +mean .* ms, p99 .* ms\n/,
+  )
+  expect(summary).toMatch(
+    /Final stock +0 units\nAccounted for +yes: 10 at first \+ 0 restocked = 10; 10 sold \+ 0 left = 10\n/,
+  )
+  expect(readdirSync(`${root}.data`).filter((name) => name.startsWith(`simulate-${pid}-`))).toEqual([])
 })
 
 test('without a lock it shows what was sold twice, and ends with 1', async () => {

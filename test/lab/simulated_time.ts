@@ -63,11 +63,11 @@ export function simulateTime(): SimulatedTime {
       audit: (told) => shop.audit(told),
     }),
     async passUntil(work) {
-      let done = false
-      const noted = work.finally(() => (done = true))
+      const state = { done: false }
+      const noted = work.finally(() => (state.done = true))
       noted.catch(() => undefined)
       let idle = 0
-      while (!done) {
+      while (!state.done) {
         idle = (await step(Number.MAX_VALUE)) ? 0 : idle + 1
         if (idle > 1000) throw new Error('nobody is at work, nothing is to come, and it is not done')
       }
