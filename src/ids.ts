@@ -27,6 +27,6 @@ export function newId(): string {
 
 /** No id that was made at this moment or later sorts before this one, and none that was made earlier after it. */
 export function firstIdAt(moment: Date): string {
-  const msecs = moment.getTime().toString(16).padStart(12, '0')
-  return `${msecs.slice(0, 8)}-${msecs.slice(8)}-7000-8000-000000000000`
+  const hex = moment.getTime().toString(16).padStart(12, '0')
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-000000000000`
 }

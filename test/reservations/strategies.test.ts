@@ -1,3 +1,9 @@
+import { jest } from '@jest/globals'
+import { ok } from '../../src/errors.ts'
+import { createMetrics } from '../../src/metrics.ts'
+import type { Outcome, Reserve } from '../../src/reservations/plan.ts'
+import { createMutex } from '../../src/reservations/strategies/mutex.ts'
+import { createTurns, WAIT_MS_MAX } from '../../src/reservations/strategies/turns.ts'
 import { adjustStock } from '../../src/stock/adjust.ts'
 import { lockLevels } from '../../src/stock/queries.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
@@ -5,6 +11,7 @@ import {
   begin,
   counters,
   findBroken,
+  gate,
   hold,
   must,
   openCore,
@@ -15,6 +22,7 @@ import {
   wants,
   type Core,
 } from '../factories.ts'
+import { reservationOf } from '../http/fakes.ts'
 import { testRaces } from './races.ts'
 
 /** Every strategy that needs nothing but the database, and what is particular to each. */
@@ -52,7 +60,7 @@ describe('in particular', () => {
     })
     expect(refusal(await core.reservations.reserve(wants(sku)))).toEqual({ code: 'stock_conflict' })
     expect(await counters(database.db, sku)).toBe('14/0')
-    expect(await eventsOf(core, 'optimistic')).toEqual({ attempt: 4, conflict: 4, retry: 3 })
+    expect(await eventsOf(core, 'optimistic')).toEqual({ attempt: 4, conflict: 4, retry: 3, fallback: 0 })
     expect((await hold(core.reservations, sku)).status).toBe('pending')
   })
 
@@ -65,7 +73,7 @@ describe('in particular', () => {
     })
     expect((await hold(core.reservations, sku)).status).toBe('pending')
     expect(await counters(database.db, sku)).toBe('5/1')
-    expect(await eventsOf(core, 'optimistic')).toEqual({ attempt: 2, conflict: 1, retry: 1 })
+    expect(await eventsOf(core, 'optimistic')).toEqual({ attempt: 2, conflict: 1, retry: 1, fallback: 0 })
   })
 
   test.each(['conditional', 'pessimistic', 'mutex', 'optimistic'] as const)(
@@ -89,7 +97,7 @@ describe('in particular', () => {
     const sku = await stocked(database.db, 0)
     const core = openCore(database, { strategy: 'optimistic' })
     expect(refusal(await core.reservations.reserve(wants(sku))).code).toBe('insufficient_stock')
-    expect(await eventsOf(core, 'optimistic')).toEqual({ attempt: 1, conflict: 0, retry: 0 })
+    expect(await eventsOf(core, 'optimistic')).toEqual({ attempt: 1, conflict: 0, retry: 0, fallback: 0 })
   })
 
   test('pessimistic, another session has the counter: it is waited for and decided on as it is left', async () => {
@@ -114,6 +122,53 @@ describe('in particular', () => {
     expect(await core.metrics.text()).toContain('stock_strategy_lock_wait_seconds_count{strategy="pessimistic"} 1')
   })
 
+  test('mutex, crossed orders in one process: locked in one order, so they wait for each other and not in a circle', async () => {
+    const [one, two, three] = [await stocked(database.db), await stocked(database.db), await stocked(database.db)]
+    const core = openCore(database, { strategy: 'mutex' })
+    const orders = [
+      [one, two],
+      [two, three],
+      [three, one],
+    ]
+    const answers = await Promise.all(
+      Array.from({ length: 15 }, (_, n) =>
+        core.reservations.reserve(wants(orders[n % 3]!.map((sku) => ({ sku, quantity: 1 })))),
+      ),
+    )
+    expect(answers.filter((answer) => answer.ok)).toHaveLength(15)
+    for (const sku of [one, two, three]) expect(await counters(database.db, sku)).toBe('10/10')
+  })
+
+  test('mutex, a SKU is not to be had in time: who waits for it is refused unexecuted, and who wants another is not held up', async () => {
+    jest.useFakeTimers()
+    try {
+      const { opened, open } = gate()
+      const flown: string[] = []
+      const mutex = createMutex({
+        turns: createTurns({ at_once_max: 4 }),
+        meter: createMetrics({ process_metrics: false }).strategy('mutex'),
+        fly: async ([operation]) => {
+          flown.push(operation!.id)
+          if (operation!.id === 'stuck') await opened
+          return new Map([[operation!, HELD]])
+        },
+      })
+      const stuck = mutex.reserve(reserveOf('stuck', ['A']))
+      const waiting = mutex.reserve(reserveOf('waiting', ['0', 'A']))
+      const free = mutex.reserve(reserveOf('free', ['C']))
+      expect(await free).toBe(HELD)
+      await jest.advanceTimersByTimeAsync(WAIT_MS_MAX + 1)
+      expect(refusal(await waiting).code).toBe('overloaded')
+      open()
+      expect(await stuck).toBe(HELD)
+      expect(flown).not.toContain('waiting')
+      // What was waited for in vain is free again.
+      expect(await mutex.reserve(reserveOf('later', ['A', '0']))).toBe(HELD)
+    } finally {
+      jest.useRealTimers()
+    }
+  })
+
   test.each(['mutex', 'batched'] as const)('%s: in one process the first to come win', async (strategy) => {
     const [one, two] = [await stocked(database.db, 10), await stocked(database.db, 10)]
     const core = openCore(database, { strategy })
@@ -123,6 +178,13 @@ describe('in particular', () => {
     expect(answers.map((answer) => answer.ok)).toEqual(answers.map((_, n) => n < 20))
   })
 })
+
+const HELD: Outcome = ok({ reservation: reservationOf(), replayed: false })
+
+function reserveOf(id: string, skus: string[]): Reserve {
+  const lines = skus.map((sku) => ({ sku, quantity: 1 }))
+  return { verb: 'reserve', id, lines, request: wants(lines), ttl_seconds: 60, strategy: 'mutex', ttl_variant: null }
+}
 
 /** What a strategy has counted. */
 async function eventsOf(core: Core, strategy: string): Promise<Record<string, number>> {

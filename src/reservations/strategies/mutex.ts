@@ -12,7 +12,7 @@ import { createTurns, LENGTH_MAX } from './turns.ts'
  * nothing is oversold then is owed to the conditional UPDATE at the end, as everywhere. Within one process reserves of a
  * SKU win in the order in which they came.
  */
-export function createMutex({ turns, fly, meter }: StrategyParts): Strategy {
+export function createMutex({ turns, fly, meter }: Pick<StrategyParts, 'turns' | 'fly' | 'meter'>): Strategy {
   // Who waits for a lock keeps no connection from others, but counts as taken.
   const inside = createTurns({ at_once_max: LENGTH_MAX })
   const locks = createLocks()
