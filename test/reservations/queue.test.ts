@@ -272,6 +272,8 @@ describe('in particular', () => {
       const { reservation, replayed } = must(await late.reservations.reserve(wants(sku)))
       expect(await jobOf(reservation.id)).toMatchObject({ state: 'completed', retry_count: 1 })
       expect(replayed).toBe(false)
+      // It noticed before the database had to refuse a second reservation of the same id.
+      expect(late.logged.filter((line) => Number(line['level']) > 30)).toEqual([])
       expect(await counters(database.db, sku)).toBe('10/1')
       await working.queue.stop()
     })

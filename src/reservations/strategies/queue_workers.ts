@@ -15,6 +15,12 @@ import type { StrategyParts } from './strategy.ts'
  * still has one effect and one answer.
  */
 
+/**
+ * Jobs that this process takes ahead of each of its workers, because taking costs a transaction. What it can't run before it
+ * dies is handed out again.
+ */
+const TAKEN_PER_WORKER = 8
+
 export type Workers = {
   /** There may be work. */
   wake(): void
@@ -48,7 +54,7 @@ export function startWorkers(options: WorkersOptions): Workers {
   const { jobs, at_once_max, log } = options
   const taken: Job[] = []
   const running = new Set<Promise<void>>()
-  const endings = createEndings(jobs)
+  const endings = createEndings(options)
   const state = { wanted: true, stopping: false }
   let taking: Promise<void> | undefined
   const isToTake = () => !state.stopping && state.wanted && taken.length < at_once_max
@@ -71,12 +77,13 @@ export function startWorkers(options: WorkersOptions): Workers {
     if (isToTake()) taking ??= takeMore().finally(takeOn)
   }
 
-  /** As many as keep the workers busy while the next are fetched, and no more: others may be idle. */
   async function takeMore(): Promise<void> {
     while (isToTake()) {
       state.wanted = false
-      const limit = 2 * at_once_max - taken.length
+      const limit = TAKEN_PER_WORKER * at_once_max - taken.length
+      const started = performance.now()
       const found = await jobs.take(limit)
+      options.meter.timing('take', performance.now() - started)
       if (found.length === limit) state.wanted = true
       for (const { id } of found) options.onTaken(id)
       taken.push(...found)
@@ -103,6 +110,7 @@ export function startWorkers(options: WorkersOptions): Workers {
       clearInterval(poll)
       await taking
       while (running.size > 0) await Promise.all(running)
+      await endings.done()
     },
   }
 }
@@ -116,7 +124,7 @@ async function runJob(options: WorkersOptions, endings: Endings, job: Job): Prom
   // Whoever asked is told, or has been, that this was not executed.
   if (waited_ms > limits.wait_ms_max) {
     const detail = 'This waited for too long and was not executed.'
-    return await endings.end(job, refused({ code: 'overloaded', detail }), options)
+    return endings.end(job, refused({ code: 'overloaded', detail }))
   }
   let written: Outcome | undefined
   let outcome: Outcome
@@ -138,7 +146,7 @@ async function runJob(options: WorkersOptions, endings: Endings, job: Job): Prom
   if (!outcome.ok && outcome.refusal.code === 'database_unavailable' && outcome.refusal.outcome === 'unknown') {
     return options.onLost(job.id)
   }
-  await endings.end(job, outcome, options)
+  endings.end(job, outcome)
 }
 
 async function fail({ jobs, log, onDead, onLost }: WorkersOptions, job: Job, error: unknown): Promise<void> {
@@ -153,32 +161,53 @@ async function fail({ jobs, log, onDead, onLost }: WorkersOptions, job: Job, err
   }
 }
 
-type Endings = { end(job: Job, outcome: Outcome, told: Pick<WorkersOptions, 'onOutcome' | 'onLost'>): Promise<void> }
+type Endings = {
+  /** Ends the job, and then tells how: a worker need not wait for it. */
+  end(job: Job, outcome: Outcome): void
+  /** Resolves when all have been told. */
+  done(): Promise<void>
+}
 
 /** Ends jobs that wrote nothing, as many in one statement as have come while the one before was under way. */
-function createEndings(jobs: Jobs): Endings {
-  type Ending = { job: Job; outcome: Outcome }
-  let gathered: Ending[] = []
-  let next: Promise<Set<string>> | undefined
-  let last: Promise<unknown> = Promise.resolve()
+function createEndings({ jobs, meter, log, onOutcome, onLost }: WorkersOptions): Endings {
+  let gathered: { job: Job; outcome: Outcome }[] = []
+  let ending: Promise<void> | undefined
 
-  const flush = (): Promise<Set<string>> => {
-    next = undefined
-    const ending = gathered
+  async function endGathered(): Promise<void> {
+    const batch = gathered
     gathered = []
-    return jobs.end(ending)
+    let ended = new Set<string>()
+    try {
+      const started = performance.now()
+      ended = await jobs.end(batch)
+      meter.timing('end', performance.now() - started)
+    } catch (error) {
+      log.warn(
+        { jobs: batch.length, error: describeError(error) },
+        'jobs could not be ended; they are handed out again',
+      )
+    }
+    for (const { job, outcome } of batch) {
+      if (ended.has(job.id)) onOutcome(job.id, outcome)
+      else onLost(job.id)
+    }
+  }
+
+  function endNext(): void {
+    if (gathered.length === 0) return
+    ending ??= endGathered().finally(() => {
+      ending = undefined
+      endNext()
+    })
   }
 
   return {
-    async end(job, outcome, { onOutcome, onLost }) {
+    end(job, outcome) {
       gathered.push({ job, outcome })
-      if (next === undefined) {
-        next = last.then(flush)
-        last = next.catch(() => undefined)
-      }
-      const ended = await next
-      if (ended.has(job.id)) onOutcome(job.id, outcome)
-      else onLost(job.id)
+      endNext()
+    },
+    async done() {
+      for (let last = ending; last !== undefined; last = ending) await last
     },
   }
 }
