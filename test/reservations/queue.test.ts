@@ -153,6 +153,17 @@ describe('in particular', () => {
       expect(held.map(({ id }) => id)).toEqual(asked.slice(0, 30).map(({ id }) => id))
     })
 
+    test('the reservation and the end of its job are one transaction', async () => {
+      const one = await open()
+      const { reservation } = must(await one.reserve(wants(await stocked(database.db))))
+      const writers = await rows<{ xmin: string }>(
+        database.db,
+        `SELECT xmin::text FROM reservations WHERE id = ? UNION SELECT xmin::text FROM pgboss.job WHERE id = ?`,
+        [reservation.id, reservation.id],
+      )
+      expect(writers).toHaveLength(1)
+    })
+
     test('over processes: who came first is first, whoever has the worker', async () => {
       const sku = await stocked(database.db, 2)
       const [first, second] = [await open({ workers: 0 }), await open({ workers: 0 })]
@@ -272,7 +283,6 @@ describe('in particular', () => {
       const { reservation, replayed } = must(await late.reservations.reserve(wants(sku)))
       expect(await jobOf(reservation.id)).toMatchObject({ state: 'completed', retry_count: 1 })
       expect(replayed).toBe(false)
-      // It noticed before the database had to refuse a second reservation of the same id.
       expect(late.logged.filter((line) => Number(line['level']) > 30)).toEqual([])
       expect(await counters(database.db, sku)).toBe('10/1')
       await working.queue.stop()
@@ -369,7 +379,7 @@ describe('in particular', () => {
 
   test('a database that goes away: what waits is answered unknown, what comes is told that nothing was written', async () => {
     const sku = await stocked(database.db)
-    const waiting = await open({ workers: 0, silence_ms: 30 })
+    const waiting = await open({ workers: 0, silence_ms: 30, answer_ms_max: 60_000 })
     const asked = waiting.reserve(wants(sku))
     await isThere(asked.id)
     await handToADeadWorker(asked.id, 0)

@@ -1,6 +1,5 @@
 import type { Logger } from 'pino'
-import { describeError } from '../../database/sqlstate.ts'
-import { refused } from '../../errors.ts'
+import { describeError, SQLSTATE, sqlstate, violatedConstraint } from '../../database/sqlstate.ts'
 import type { StrategyMeter } from '../../metrics.ts'
 import type { FlightOptions } from '../flight.ts'
 import type { Outcome } from '../plan.ts'
@@ -121,11 +120,6 @@ async function runJob(options: WorkersOptions, endings: Endings, job: Job): Prom
   meter.attempt()
   meter.timing('in_queue', waited_ms)
   if (job.fence > 0) meter.retry()
-  // Whoever asked is told, or has been, that this was not executed.
-  if (waited_ms > limits.wait_ms_max) {
-    const detail = 'This waited for too long and was not executed.'
-    return endings.end(job, refused({ code: 'overloaded', detail }))
-  }
   let written: Outcome | undefined
   let outcome: Outcome
   try {
@@ -133,12 +127,13 @@ async function runJob(options: WorkersOptions, endings: Endings, job: Job): Prom
       written = outcomes.get(job.operation)
       if (written === undefined || !(await options.jobs.endIn(tx, job, written))) throw new Superseded()
     }
+    // One that waited too long is dropped here: whoever asked is told, or has been, that it was not executed.
     outcome = await options.turns.take(
       () => flyAlone(options.fly, job.operation, { onConflict: meter.conflict, alongside }),
       { until: performance.now() + limits.wait_ms_max - waited_ms },
     )
   } catch (error) {
-    if (error instanceof Superseded) return options.onLost(job.id)
+    if (error instanceof Superseded || isMadeAlready(error)) return options.onLost(job.id)
     return await fail(options, job, error)
   }
   if (outcome === written) return options.onOutcome(job.id, outcome)
@@ -147,6 +142,11 @@ async function runJob(options: WorkersOptions, endings: Endings, job: Job): Prom
     return options.onLost(job.id)
   }
   endings.end(job, outcome)
+}
+
+/** Another run of the job has made the reservation, and ended the job with it. */
+function isMadeAlready(error: unknown): boolean {
+  return sqlstate(error) === SQLSTATE.unique_violation && violatedConstraint(error) === 'reservations_pkey'
 }
 
 async function fail({ jobs, log, onDead, onLost }: WorkersOptions, job: Job, error: unknown): Promise<void> {
