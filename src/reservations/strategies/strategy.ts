@@ -45,7 +45,10 @@ export type StrategyParts = {
   queueHasRoom: (requests: number) => boolean
   /** Decides and writes operations in one transaction of their own: see {@link FlightOptions} for how. */
   fly: (operations: readonly Operation[], options: FlightOptions) => Promise<Map<Operation, Outcome>>
-  /** Turns for transactions of their own, shared by all strategies of this process: one for each connection to spare. */
+  /**
+   * Turns for transactions of its own, shared by all strategies of this process: one for each connection to spare. To stop
+   * them stops this strategy's use of them.
+   */
   turns: Turns
   /** How many transactions of its own a strategy may have open at once. */
   flights_max: number
