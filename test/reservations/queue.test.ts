@@ -17,6 +17,7 @@ import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {
   counters,
   findBroken,
+  gate,
   hold,
   keyed,
   must,
@@ -286,6 +287,33 @@ describe('in particular', () => {
       expect(late.logged.filter((line) => Number(line['level']) > 30)).toEqual([])
       expect(await counters(database.db, sku)).toBe('10/1')
       await working.queue.stop()
+    })
+
+    test('one that was late for a job that was withdrawn meanwhile writes nothing', async () => {
+      const sku = await stocked(database.db)
+      const asking = await open({ workers: 0 })
+      const client = new AbortController()
+      const told = gate()
+      const late = openCore(database, {
+        strategy: 'queue',
+        settings: { queue_workers: 1 },
+        after: {
+          statement: /LEFT JOIN stock s/,
+          async happens() {
+            await rows(database.db, `UPDATE pgboss.job SET state = 'retry' WHERE state = 'active'`)
+            client.abort()
+            await told.opened
+          },
+        },
+      })
+      const asked = asking.reserve(wants(sku), client.signal)
+      await isThere(asked.id)
+      await late.reservations.start()
+      expect(refusal(await asked).code).toBe('overloaded')
+      told.open()
+      await late.stop()
+      expect(await jobOf(asked.id)).toMatchObject({ state: 'cancelled' })
+      expect(await counters(database.db, sku)).toBe('10/0')
     })
 
     test('a refusal that came too late is not told: the run that took over decides', async () => {

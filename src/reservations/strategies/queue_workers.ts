@@ -15,10 +15,10 @@ import type { StrategyParts } from './strategy.ts'
  */
 
 /**
- * Jobs that this process takes ahead of each of its workers, because taking costs a transaction. What it can't run before it
- * dies is handed out again.
+ * Jobs that this process takes ahead for each of its workers, because taking them costs a transaction; the next when half of
+ * them are left. What it can't run before it dies is handed out again.
  */
-const TAKEN_PER_WORKER = 8
+const TAKEN_PER_WORKER = 16
 
 export type Workers = {
   /** There may be work. */
@@ -56,7 +56,8 @@ export function startWorkers(options: WorkersOptions): Workers {
   const endings = createEndings(options)
   const state = { wanted: true, stopping: false }
   let taking: Promise<void> | undefined
-  const isToTake = () => !state.stopping && state.wanted && taken.length < at_once_max
+  const taken_max = TAKEN_PER_WORKER * at_once_max
+  const isToTake = () => !state.stopping && state.wanted && taken.length < taken_max / 2
 
   function goOn(): void {
     while (running.size < at_once_max) {
@@ -79,7 +80,7 @@ export function startWorkers(options: WorkersOptions): Workers {
   async function takeMore(): Promise<void> {
     while (isToTake()) {
       state.wanted = false
-      const limit = TAKEN_PER_WORKER * at_once_max - taken.length
+      const limit = taken_max - taken.length
       const started = performance.now()
       const found = await jobs.take(limit)
       options.meter.timing('take', performance.now() - started)
