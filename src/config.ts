@@ -96,10 +96,11 @@ export class ConfigError extends Error {
  * Reads and freezes the settings.
  *
  * @param source the variables, process.env unless a test passes its own
+ * @param changes variables that take the place of those; '' for one that is to count as not set
  * @throws ConfigError naming every variable that is wrong, each with what it may be
  */
-export function loadConfig(source: NodeJS.ProcessEnv = process.env): Config {
-  const env = parse(source)
+export function loadConfig(source: NodeJS.ProcessEnv = process.env, changes: NodeJS.ProcessEnv = {}): Config {
+  const env = parse({ ...source, ...changes })
   const embedded = env.DATABASE_URL === undefined
   const faults: string[] = []
   if (embedded && env.NODE_ENV === 'production' && env.EMBEDDED_DATABASE !== true) {

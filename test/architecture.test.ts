@@ -79,8 +79,8 @@ function floorOf(room: string): number {
   return FLOORS.findIndex((rooms) => rooms.includes(room))
 }
 
-/** What a bench compares is served by programs of their own, as main.ts is one. */
-const isProgram = (path: string): boolean => path.startsWith('lab/bench/servers/')
+/** What a bench compares is served by programs of their own, as main.ts is one; a simulation runs the core in its own process. */
+const isProgram = (path: string): boolean => path.startsWith('lab/bench/servers/') || path === 'lab/simulate/main.ts'
 const isPackage = (target: string): boolean => !target.endsWith('.ts')
 const isDoor = (path: string): boolean => ['routes.ts', 'schemas.ts'].includes(fileOf(path))
 const writesSql = (path: string): boolean =>
@@ -163,6 +163,7 @@ const FIXTURES: Record<keyof typeof RULES, { wrong: Record<string, string>; righ
       'keys/keys.ts': `const { x } = await import('../outbox/read.ts')`,
       'config.ts': `import { createPool } from './database/pool.ts'`,
       'lab/bench/run.ts': `import { compose } from '../../compose.ts'`,
+      'lab/simulate/simulation.ts': `import { compose } from '../../compose.ts'`,
     },
     right: {
       'stock/set.ts': `import { x } from '../database/pool.ts'\nimport { y } from './levels.ts'\nimport knex from 'knex'`,
@@ -171,6 +172,7 @@ const FIXTURES: Record<keyof typeof RULES, { wrong: Record<string, string>; righ
       'orders/orders.ts': `import { x } from '../reservations/reservations.ts'`,
       'main.ts': `import { x } from './compose.ts' // not from './nowhere.ts'`,
       'lab/bench/servers/service.ts': `import { compose } from '../../../compose.ts'`,
+      'lab/simulate/main.ts': `import { compose } from '../../compose.ts'`,
     },
   },
   'every room has its place': {

@@ -57,6 +57,8 @@ export type FlightOptions = {
   onConflict?: () => void
   /** With `locked`: how long the locks took. */
   onLocked?: (duration_ms: number) => void
+  /** Runs last in the transaction that writes, with what it decided, and may lock what nobody holds who wants a counter. What it throws undoes all. */
+  alongside?: (tx: Knex.Transaction, outcomes: ReadonlyMap<Operation, Outcome>) => Promise<void>
 }
 
 type Phase = 'keys' | 'reservations' | 'counters'
@@ -165,7 +167,7 @@ function availableIn(view: View, sku: string): number {
 async function write(
   deps: FlightDeps,
   drawn: { operations: readonly Operation[]; plan: Plan; view: View; ignored: ReadonlySet<string> },
-  { counters: how, onConflict, onLocked }: FlightOptions,
+  { counters: how, onConflict, onLocked, alongside }: FlightOptions,
 ): Promise<Map<Operation, Outcome> | typeof STALE> {
   const { operations, plan, view, ignored } = drawn
   const failed: Failed = { phase: undefined }
@@ -192,6 +194,7 @@ async function write(
         if (isPastAnEnd(plan, view, moved.locked_at)) return rollback(STALE)
         last(recordMove(tx, plan.steps, moved))
         recorded = moved.recorded
+        await alongside?.(tx, plan.outcomes)
         return plan.outcomes
       }
       if (how !== 'locked') onConflict?.()
@@ -203,6 +206,7 @@ async function write(
       const rewritten = await shrink(tx, plan, shrunk, ignored)
       if (rewritten === STALE || isPastAnEnd(shrunk, view, rewritten.locked_at)) return rollback(STALE)
       recorded = rewritten.recorded
+      await alongside?.(tx, shrunk.outcomes)
       return shrunk.outcomes
     })
     if (written !== STALE) deps.onMoved?.(recorded)

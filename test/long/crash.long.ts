@@ -33,7 +33,8 @@ const AWAY_MS = 4000
 const silent = { info: () => undefined, warn: () => undefined }
 
 async function main(suite: Suite): Promise<void> {
-  await killService(suite)
+  await killService(suite, 'batched')
+  await killService(suite, 'queue')
   await killEmbedded(suite)
   await killOwnServer(suite)
   await cutCommits(suite)
@@ -148,9 +149,9 @@ class Load {
   }
 }
 
-async function killService(suite: Suite): Promise<void> {
+async function killService(suite: Suite, strategy: string): Promise<void> {
   const { url, db } = await ownCluster(suite)
-  const env = { DATABASE_URL: url }
+  const env = { DATABASE_URL: url, RESERVATION_STRATEGY: strategy }
   let service = await startService(env)
   const load = new Load(service.base)
   let retried = 0
@@ -165,8 +166,8 @@ async function killService(suite: Suite): Promise<void> {
     await checkDeeds(db, load)
   }
   const errors = service.errors().map(({ msg }) => msg)
-  await finish(suite, 'the service was killed', { db, load, kills: SERVICE_KILLS, retried })
-  suite.check('the service that came after logs no error', errors.length === 0, reasons(errors))
+  await finish(suite, `the service was killed (${strategy})`, { db, load, kills: SERVICE_KILLS, retried })
+  suite.check(`the service that came after logs no error (${strategy})`, errors.length === 0, reasons(errors))
   await service.stop()
 }
 

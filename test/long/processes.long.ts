@@ -36,7 +36,7 @@ const RUNS: Run[] = [
     busy_max: 0.02,
   },
   // Each of these orders is a transaction that many others stand in the way of: some give up, and none does harm.
-  ...['pessimistic', 'optimistic', 'mutex'].map((name) => ({
+  ...['pessimistic', 'optimistic', 'mutex', 'queue'].map((name) => ({
     name: `four ${name}`,
     strategies: [name, name, name, name],
     load_ms: 6000,

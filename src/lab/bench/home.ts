@@ -1,22 +1,10 @@
-import { mkdirSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import {
-  ensureRunning,
-  findPostmaster,
-  initialise,
-  stop,
-  stopSync,
-  urlOf,
-  type Cluster,
-} from '../../database/cluster.ts'
-import { isAlive, thisProcess } from '../../database/process_lock.ts'
-import { findHome, findPrograms } from '../../database/programs.ts'
+import { openPostgres, ROOT } from '../postgres.ts'
 import { end, start } from './children.ts'
 
 /**
  * Where a run lives: a folder of its own with a build of the sources as they were when it began and a PostgreSQL of its
- * own, both gone with it. What runs left that were killed is removed by the next one.
+ * own, both gone with it.
  */
 
 export type BenchHome = {
@@ -31,49 +19,18 @@ export type BenchHome = {
   close(): Promise<void>
 }
 
-const ROOT = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../../../' : '../../../../', import.meta.url))
-const silent = { info: () => undefined, warn: () => undefined }
-
-/** Builds, and starts PostgreSQL with fsync, full_page_writes and synchronous_commit on. */
+/** Builds, and starts PostgreSQL. */
 export async function openHome(): Promise<BenchHome> {
-  const above = join(ROOT, '.data')
-  mkdirSync(above, { recursive: true })
-  await removeLeft(above)
-  const dir = join(above, `bench-${thisProcess()}`)
-  mkdirSync(dir)
-  const cluster = clusterIn(dir)
-  const leave = (): void => {
-    stopSync(cluster)
-    removeFiles(dir, cluster)
-  }
-  process.on('exit', leave)
-  const build = join(dir, 'build')
-  await compile(build)
-  await initialise(cluster)
-  const port = await ensureRunning(cluster)
+  const postgres = await openPostgres('bench', (dir) => compile(join(dir, 'build')))
+  const { dir, data, version } = postgres
   return {
     dir,
-    build,
-    data: cluster.dir,
-    url: urlOf(cluster, port, 'postgres'),
-    postgres_version: cluster.programs.version,
-    async close() {
-      await stop(cluster)
-      removeFiles(dir, cluster)
-      process.off('exit', leave)
-    },
+    build: join(dir, 'build'),
+    data,
+    url: postgres.urlOf('postgres'),
+    postgres_version: version,
+    close: () => postgres.close(),
   }
-}
-
-function clusterIn(dir: string): Cluster {
-  const home = findHome(dir, silent)
-  return { dir: join(home.dir, 'cluster'), programs: findPrograms(home), account: home.account, durable: true }
-}
-
-function removeFiles(dir: string, cluster: Cluster): void {
-  const again = { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }
-  rmSync(join(cluster.dir, '..'), again)
-  rmSync(dir, again)
 }
 
 async function compile(build: string): Promise<void> {
@@ -84,31 +41,6 @@ async function compile(build: string): Promise<void> {
   let said = ''
   compiled.child.stdout?.on('data', (chunk: Buffer) => (said += chunk.toString()))
   if ((await compiled.ended) !== 0) throw new Error(`the sources do not compile:\n${said.trim()}`)
-}
-
-async function removeLeft(above: string): Promise<void> {
-  for (const name of readdirSync(above)) {
-    const owner = /^bench-(.+)$/.exec(name)?.[1]
-    if (owner === undefined || isAlive(owner)) continue
-    const dir = join(above, name)
-    killProgramsOf(dir)
-    const cluster = clusterIn(dir)
-    if (findPostmaster(cluster.dir)) await stop(cluster)
-    removeFiles(dir, cluster)
-  }
-}
-
-/** Programs of a build that no run uses any more: their command line names it. */
-function killProgramsOf(dir: string): void {
-  const build = join(realpathSync(dir), 'build')
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name)) continue
-    try {
-      if (readFileSync(`/proc/${name}/cmdline`, 'latin1').includes(build)) process.kill(Number(name), 'SIGKILL')
-    } catch {
-      // It has ended meanwhile, or is somebody else's.
-    }
-  }
 }
 
 /** Runs a program to its end and returns what it printed. @throws if it fails or takes longer than `limit_ms` */

@@ -12,6 +12,7 @@ import { withFallback } from './fallback.ts'
 import { createMutex } from './mutex.ts'
 import { createOptimistic } from './optimistic.ts'
 import { createPessimistic } from './pessimistic.ts'
+import { createQueue } from './queue.ts'
 import { CannotStart, type Strategy, type StrategyParts } from './strategy.ts'
 
 /** Every way to win the race for a counter, by name. */
@@ -25,6 +26,7 @@ const STRATEGIES: Partial<Record<StrategyName, (parts: StrategyParts) => Strateg
   pessimistic: createPessimistic,
   optimistic: createOptimistic,
   mutex: createMutex,
+  queue: createQueue,
 }
 
 /** What decides the reserves of this process: one strategy, or several that buyers are split among. */
