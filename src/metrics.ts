@@ -42,7 +42,8 @@ export type Metrics = {
   sweepFailed(): void
   /** Each `watch` names where a gauge reads from when it is scraped. */
   watchQueue(read: () => QueueGauges): void
-  watchPool(name: string, read: () => PoolGauges): void
+  /** @returns what notes that a connection was handed out, and how many were in use with it */
+  watchPool(name: string, read: () => PoolGauges): (in_use: number) => void
   /** May ask the database; when it can't be asked the gauges keep what they had. */
   watchExpiry(read: () => Promise<ExpiryGauges>): void
   /** The exposition that Prometheus reads. */
@@ -242,6 +243,21 @@ function watchedMetrics(registry: Registry): Pick<Metrics, 'watchQueue' | 'watch
       }
     },
   })
+  // A counter for each number in use, not a gauge of the most: between two scrapes the highest that grew is the peak, for
+  // any number of readers, and the sum over processes is right.
+  const acquired = new Map<string, number[]>()
+  new Counter({
+    name: 'stock_pool_acquired_total',
+    help: 'Database connections handed out, by pool and by how many were in use with it.',
+    labelNames: ['pool', 'in_use'],
+    registers: [registry],
+    collect() {
+      this.reset()
+      for (const [pool, counts] of acquired) {
+        for (const [in_use, count] of counts.entries()) if (count > 0) this.inc({ pool, in_use: String(in_use) }, count)
+      }
+    },
+  })
   return {
     watchQueue(read) {
       gauge('stock_queue_length', 'Requests that wait for a batch.', () => read().length)
@@ -249,7 +265,15 @@ function watchedMetrics(registry: Registry): Pick<Metrics, 'watchQueue' | 'watch
       const oldest = () => read().oldest_wait_ms / 1000
       gauge('stock_queue_oldest_wait_seconds', 'How long the oldest has waited.', oldest, 'max')
     },
-    watchPool: (name, read) => void pools.set(name, read),
+    watchPool(name, read) {
+      pools.set(name, read)
+      const counts: number[] = []
+      acquired.set(name, counts)
+      return (in_use) => {
+        while (counts.length <= in_use) counts.push(0)
+        counts[in_use]! += 1
+      }
+    },
     watchExpiry(read) {
       let last: ExpiryGauges = { overdue: 0, oldest_overdue_seconds: 0, set_aside: 0 }
       let asked: Promise<ExpiryGauges> | undefined
