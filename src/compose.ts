@@ -33,6 +33,12 @@ export type Service = {
   metrics: Metrics
   /** From now on /readyz says so, and new connections are not taken. */
   drain(): void
+  /**
+   * Connects what the strategy needs, before the server listens.
+   *
+   * @throws CannotStart in words for whoever starts the service
+   */
+  open(): Promise<void>
   /** Starts what runs by itself: the sweeper and the numbering of events. */
   start(): void
   /** Ends everything in reverse; what was taken is answered first. */
@@ -70,7 +76,8 @@ export function compose(options: ComposeOptions): Service {
   const reservations = createReservations({
     core,
     reads: general,
-    strategy: config.reservation_strategy,
+    strategy: config.reservation_strategy[0]!.value,
+    settings: { ...config.strategies, database_url: url },
     ttl_seconds: config.reservation_ttl_seconds,
     ttl_max_seconds: config.reservation_ttl_max_seconds,
     onClosed,
@@ -103,6 +110,7 @@ export function compose(options: ComposeOptions): Service {
     drain() {
       draining = true
     },
+    open: () => reservations.start(),
     start() {
       if (config.expiry_cron !== undefined) sweeper.start(config.expiry_cron)
       positioner.start()

@@ -1,6 +1,10 @@
 import { envSchema } from 'env-schema'
 import { Type, type Static } from 'typebox'
 import { validate as cronIsValid } from 'node-cron'
+import { REDIS_STRATEGIES, STRATEGY_NAMES, type StrategyName } from './strategy_names.ts'
+import { parseWeights, type Weighted } from './weights.ts'
+
+const REDIS_URL = '^rediss?://[^,]+'
 
 /**
  * The environment, validated and frozen: the only reader of process.env.
@@ -22,7 +26,13 @@ const environment = Type.Object({
   RESERVATION_TTL_MAX_SECONDS: Type.Integer({ default: 86_400, minimum: 1, maximum: 31_536_000 }),
   EXPIRY_CRON: Type.String({ default: '*/10 * * * * *' }),
   SEED_DEMO: Type.Optional(Type.Boolean()),
-  RESERVATION_STRATEGY: Type.Union([Type.Literal('batched'), Type.Literal('conditional')], { default: 'batched' }),
+  RESERVATION_STRATEGY: Type.String({ default: 'batched' }),
+  OPTIMISTIC_RETRIES_MAX: Type.Integer({ default: 3, minimum: 0, maximum: 100 }),
+  OPTIMISTIC_BACKOFF_MS: Type.Integer({ default: 100, minimum: 1, maximum: 1000 }),
+  REDIS_URL: Type.Optional(Type.String({ pattern: REDIS_URL })),
+  REDIS_URLS: Type.Optional(Type.String({ pattern: `${REDIS_URL}(,${REDIS_URL.slice(1)})*$` })),
+  REDIS_SYNC_INTERVAL: Type.Integer({ default: 60, minimum: 1, maximum: 3600 }),
+  QUEUE_WORKERS: Type.Integer({ default: 2, minimum: 1, maximum: 64 }),
   BOOTSTRAP_API_KEY: Type.Optional(Type.String({ minLength: 32, maxLength: 255, pattern: '^[!-~]+$' })),
   LOG_LEVEL: Type.Union(
     ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'].map((level) => Type.Literal(level)),
@@ -31,6 +41,16 @@ const environment = Type.Object({
 })
 
 type Environment = Static<typeof environment>
+
+/** What single strategies are told; see StrategySettings in the reservations' strategies. */
+type StrategyConfig = Readonly<{
+  redis_url: string | undefined
+  redis_urls: readonly string[]
+  redis_sync_interval_seconds: number
+  queue_workers: number
+  optimistic_retries_max: number
+  optimistic_backoff_ms: number
+}>
 
 export type Config = Readonly<{
   production: boolean
@@ -48,7 +68,9 @@ export type Config = Readonly<{
   /** A six-field cron expression, or undefined for an instance that does not sweep. */
   expiry_cron: string | undefined
   seed_demo: boolean
-  reservation_strategy: 'batched' | 'conditional'
+  /** One strategy, or several that buyers are split among. */
+  reservation_strategy: readonly Weighted<StrategyName>[]
+  strategies: StrategyConfig
   bootstrap_api_key: string | undefined
   log_level: string
 }>
@@ -91,6 +113,7 @@ export function loadConfig(source: NodeJS.ProcessEnv = process.env): Config {
   if (env.RESERVATION_TTL_SECONDS > env.RESERVATION_TTL_MAX_SECONDS) {
     faults.push('RESERVATION_TTL_SECONDS must not be above RESERVATION_TTL_MAX_SECONDS')
   }
+  const reservation_strategy = readStrategies(env, faults)
   if (faults.length > 0) throw new ConfigError(faults)
   return Object.freeze({
     production: env.NODE_ENV === 'production',
@@ -105,10 +128,34 @@ export function loadConfig(source: NodeJS.ProcessEnv = process.env): Config {
     reservation_ttl_max_seconds: env.RESERVATION_TTL_MAX_SECONDS,
     expiry_cron: env.EXPIRY_CRON === 'off' ? undefined : env.EXPIRY_CRON,
     seed_demo: env.SEED_DEMO ?? embedded,
-    reservation_strategy: env.RESERVATION_STRATEGY,
+    reservation_strategy,
+    strategies: {
+      redis_url: env.REDIS_URL,
+      redis_urls: env.REDIS_URLS?.split(',') ?? (env.REDIS_URL === undefined ? [] : [env.REDIS_URL]),
+      redis_sync_interval_seconds: env.REDIS_SYNC_INTERVAL,
+      queue_workers: env.QUEUE_WORKERS,
+      optimistic_retries_max: env.OPTIMISTIC_RETRIES_MAX,
+      optimistic_backoff_ms: env.OPTIMISTIC_BACKOFF_MS,
+    },
     bootstrap_api_key: env.BOOTSTRAP_API_KEY,
     log_level: env.LOG_LEVEL,
   })
+}
+
+/** The strategies that are asked for; what is wrong with them is added to the faults. */
+function readStrategies(env: Environment, faults: string[]): Weighted<StrategyName>[] {
+  const name = (text: string) => STRATEGY_NAMES.find((known) => known === text)
+  const chosen = parseWeights(env.RESERVATION_STRATEGY, name, `one of ${STRATEGY_NAMES.join(', ')}`)
+  if (typeof chosen === 'string') {
+    faults.push(`RESERVATION_STRATEGY ${chosen}`)
+    return []
+  }
+  for (const { value } of chosen) {
+    if (!REDIS_STRATEGIES.includes(value) || env.REDIS_URL !== undefined) continue
+    if (value === 'redlock' && env.REDIS_URLS !== undefined) continue
+    faults.push(`RESERVATION_STRATEGY=${value} needs REDIS_URL, such as redis://localhost:6379`)
+  }
+  return chosen
 }
 
 function parse(source: NodeJS.ProcessEnv): Environment {

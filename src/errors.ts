@@ -40,6 +40,8 @@ export type Refusal =
   | { code: 'overloaded'; detail: string }
   /** An optimistic strategy ran out of retries; nothing was written. */
   | { code: 'stock_conflict' }
+  /** What a strategy needs beside the database is gone (Redis); nothing was written, and nothing will be. */
+  | { code: 'strategy_unavailable'; detail: string }
   /** `unknown`: the connection broke while COMMIT was in flight, so it may or may not have been written. */
   | { code: 'database_unavailable'; outcome: 'none' | 'unknown' }
   | { code: 'internal_error' }

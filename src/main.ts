@@ -10,6 +10,7 @@ import { hasEverHadKeys } from './keys/authenticate.ts'
 import { ensureBootstrapKey } from './keys/keys.ts'
 import { createLog, logWritten } from './log.ts'
 import { textOf, type Metrics } from './metrics.ts'
+import { CannotStart } from './reservations/strategies/strategy.ts'
 import {
   isWorker,
   leavePrimary,
@@ -88,6 +89,7 @@ async function serve(
   const instance = `stock ${hostname()} ${process.pid}`
   const service = compose({ config, url, log, instance, ...(expose && { expose }) })
   try {
+    await service.open()
     await listen(service, config)
   } catch (error) {
     await service.stop()
@@ -157,6 +159,7 @@ function listen({ server }: Service, { port, host }: Config): Promise<void> {
 }
 
 function inWords(error: unknown, config: Config): unknown {
+  if (error instanceof CannotStart) return new StartError(error.message)
   if (error instanceof WorkerError) return new StartError(error.message)
   return (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
     ? new StartError(`port ${config.port} is taken; stop what listens there or set PORT to another one`)
@@ -167,7 +170,7 @@ async function announce(port: number, config: Config, database: OpenDatabase, lo
   const host = config.host.includes(':') ? `[${config.host}]` : config.host
   const base = `http://${host}:${port}`
   const shared = config.workers > 1 ? { workers: config.workers } : {}
-  const strategy = config.reservation_strategy
+  const strategy = config.reservation_strategy.map(({ value }) => value).join(', ')
   log.info({ api: base, database: database.description, strategy, ...shared }, 'listening')
   if (config.production) return
   await logWritten(log)

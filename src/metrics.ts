@@ -20,6 +20,22 @@ export type Verb = 'reserve' | 'confirm' | 'release' | 'extend' | 'expire'
 
 export type RequestMeter = (status: number, duration_ms: number) => void
 
+/** What one strategy counts and times. Times are in milliseconds. */
+export type StrategyMeter = {
+  /** A try to write one reservation. */
+  attempt(): void
+  /** A try that met somebody who was faster: nothing was written by it. */
+  conflict(): void
+  /** Another try after a conflict. */
+  retry(): void
+  /** How long a lock of the strategy's own was waited for. */
+  lockWait(duration_ms: number): void
+  /** How long something took that only this strategy does, such as `redis` or `database`. */
+  timing(what: string, duration_ms: number): void
+  /** What something of the strategy's own is at now, such as `drift_units` or `memory_bytes`. */
+  level(what: string, value: number): void
+}
+
 export type QueueGauges = { length: number; length_max: number; oldest_wait_ms: number }
 export type PoolGauges = { used: number; free: number; pending: number }
 export type ExpiryGauges = { overdue: number; oldest_overdue_seconds: number; set_aside: number }
@@ -32,6 +48,8 @@ export type Metrics = {
   outcome(verb: Verb, code: string, strategy: string, count?: number): void
   /** Outcomes of the last minute, of this process. */
   rates(): Rate<'verb' | 'code' | 'strategy'>[]
+  /** What one strategy counts and times; asked for once. */
+  strategy(name: string): StrategyMeter
   /** How many requests shared a transaction. */
   batch(size: number): void
   /** Where a batch spent its time: `wait`, `read` or `write` (COMMIT included). */
@@ -88,6 +106,7 @@ export function createMetrics(options: { process_metrics?: boolean } = {}): Metr
     registry,
     ...requestMetrics(registry),
     ...outcomeMetrics(registry),
+    ...strategyMetrics(registry),
     ...batchMetrics(registry),
     ...sweepMetrics(registry),
     ...watchedMetrics(registry),
@@ -152,6 +171,53 @@ function outcomeMetrics(registry: Registry): Pick<Metrics, 'outcome' | 'rates'> 
   return {
     outcome: (verb, code, strategy, count = 1) => outcomes.add(count, verb, code, strategy),
     rates: () => outcomes.lastMinute(),
+  }
+}
+
+function strategyMetrics(registry: Registry): Pick<Metrics, 'strategy'> {
+  const events = new Counter({
+    name: 'stock_strategy_events_total',
+    help: 'What strategies met: attempts to write, conflicts with somebody faster, retries.',
+    labelNames: ['strategy', 'event'],
+    registers: [registry],
+  })
+  const lock_waits = new Histogram({
+    name: 'stock_strategy_lock_wait_seconds',
+    help: "How long a lock of a strategy's own was waited for.",
+    labelNames: ['strategy'],
+    buckets: REQUEST_SECONDS,
+    registers: [registry],
+  })
+  const durations = new Histogram({
+    name: 'stock_strategy_duration_seconds',
+    help: 'How long something took that only this strategy does.',
+    labelNames: ['strategy', 'what'],
+    buckets: PHASE_SECONDS,
+    registers: [registry],
+  })
+  const levels = new Gauge({
+    name: 'stock_strategy_level',
+    help: "What something of a strategy's own is at.",
+    labelNames: ['strategy', 'what'],
+    aggregator: 'max',
+    registers: [registry],
+  })
+  return {
+    strategy(name) {
+      const [attempts, conflicts, retries] = ['attempt', 'conflict', 'retry'].map((event) =>
+        events.labels({ strategy: name, event }),
+      )
+      const lock_wait = lock_waits.labels({ strategy: name })
+      const timed = observers(durations)
+      return {
+        attempt: () => attempts!.inc(),
+        conflict: () => conflicts!.inc(),
+        retry: () => retries!.inc(),
+        lockWait: (duration_ms) => lock_wait.observe(duration_ms / 1000),
+        timing: (what, duration_ms) => timed(duration_ms / 1000, name, what),
+        level: (what, value) => levels.set({ strategy: name, what }, value),
+      }
+    },
   }
 }
 

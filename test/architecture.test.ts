@@ -14,6 +14,7 @@ const STOREFRONT = ['catalog', 'customers', 'carts', 'orders', 'payments', 'coup
 
 /** From the ground up: a room imports itself and rooms on lower floors, never a neighbour. */
 const FLOORS: string[][] = [
+  ['strategy_names', 'weights'],
   ['errors', 'config', 'tallies', 'iso_time', 'ids', 'log'],
   ['database', 'metrics'],
   ['outbox', 'keys'],

@@ -6,6 +6,7 @@ import type { Refusal, Result } from '../src/errors.ts'
 import { createMetrics } from '../src/metrics.ts'
 import type { Line, Reservation, ReserveRequest } from '../src/reservations/reservation.ts'
 import { createReservations, type Reservations, type ReservationsDeps } from '../src/reservations/reservations.ts'
+import type { StrategySettings } from '../src/reservations/strategies/strategy.ts'
 import { createSweeper, type Sweeper } from '../src/reservations/sweeper.ts'
 import { setStock } from '../src/stock/set.ts'
 import type { TestDatabase } from './database.ts'
@@ -48,6 +49,7 @@ export function openCore(database: TestDatabase, options: CoreOptions = {}): Cor
   const { onClosed } = deps
   const reservations = createReservations({
     strategy: 'batched',
+    settings: settingsOf(database.url),
     ttl_seconds: 1800,
     ttl_max_seconds: 86_400,
     ...deps,
@@ -79,6 +81,19 @@ export function openCore(database: TestDatabase, options: CoreOptions = {}): Cor
   }
   running.add(core)
   return core
+}
+
+/** What strategies are told where a test says nothing else. */
+export function settingsOf(database_url: string): StrategySettings {
+  return {
+    database_url,
+    redis_url: undefined,
+    redis_urls: [],
+    redis_sync_interval_seconds: 60,
+    queue_workers: 2,
+    optimistic_retries_max: 3,
+    optimistic_backoff_ms: 100,
+  }
 }
 
 const running = new Set<Core>()

@@ -80,7 +80,7 @@ h2:target code { background: #ffe9a8 }
 function errorsPage(): string {
   const seen = new Set<string>()
   const entries = documentedProblems().map(({ code, status, title, about }) => {
-    // sku_not_found stands for two refusals with one text.
+    // Some codes stand for two refusals.
     const id = seen.has(code) ? '' : ` id="${code}"`
     seen.add(code)
     return `<h2${id}><code>${code}</code> <small>${status}</small></h2>\n<p><strong>${title}.</strong> ${toHtml(about)}</p>`

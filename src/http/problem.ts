@@ -206,6 +206,16 @@ const PROBLEMS: { [C in Code]: Problem<C> } = {
     members: ({ outcome }) => ({ outcome }),
     retry_after_seconds: () => 2,
   },
+  strategy_unavailable: {
+    // To a client it is the same whether the database or what stands before it is gone.
+    code: 'database_unavailable',
+    status: 503,
+    title: 'What stands before the database is not available',
+    about: 'What this way of reserving needs beside the database (Redis) does not answer. Nothing was written.',
+    detail: ({ detail }) => `${sentence(detail)} Nothing was written; try again after Retry-After.`,
+    members: NOTHING_WRITTEN,
+    retry_after_seconds: () => 2,
+  },
   internal_error: {
     status: 500,
     title: 'A fault of the service',

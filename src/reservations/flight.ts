@@ -47,6 +47,8 @@ export type FlightOptions = {
   apart?: { readonly size: number; has(subject: string): boolean }
   /** The subject that these operations wait for apart from others. */
   waits_for?: string
+  /** Called when somebody else was faster, and what was decided has to be decided again. */
+  onConflict?: () => void
 }
 
 type Phase = 'keys' | 'reservations' | 'counters'
@@ -64,7 +66,7 @@ const DONE = Symbol('done')
 export async function fly(
   deps: FlightDeps,
   operations: readonly Operation[],
-  { deadline, apart, waits_for }: FlightOptions,
+  { deadline, apart, waits_for, onConflict }: FlightOptions,
 ): Promise<Map<Operation, Outcome>> {
   if (waits_for !== undefined) await waitAlone(deps, operations, waits_for)
   const ignored = new Set<string>()
@@ -87,6 +89,7 @@ export async function fly(
     if (plan.steps.length === 0) return plan.outcomes
     const written = await write(deps, operations, plan, view, ignored)
     if (written !== STALE) return written
+    onConflict?.()
     with_keys = true
   }
   return new Map(operations.map((operation) => [operation, CONTENDED]))

@@ -16,6 +16,10 @@ export type Reserve = {
   lines: Line[]
   request: ReserveRequest
   ttl_seconds: number
+  /** The way by which it was sent; another one if the first could not answer. */
+  strategy: string
+  /** The variant of a trial of hold times that this buyer is in. */
+  ttl_variant: string | null
 }
 export type Confirm = { verb: 'confirm'; id: string; on_expired: 'refuse' | 'reacquire' }
 export type Release = { verb: 'release'; id: string; reason: string | null }
@@ -50,7 +54,7 @@ export type Plan = {
   keys_unknown: boolean
 }
 
-export type PlanSettings = { strategy: string; ttl_max_seconds: number }
+export type PlanSettings = { ttl_max_seconds: number }
 
 /** What a client's key is known by inside a batch. Clients' names hold no NUL. */
 export function keyOf(client: string, key: string): string {
@@ -171,7 +175,7 @@ class Board {
     }
   }
 
-  #open({ id, lines, request, ttl_seconds }: Reserve): Reservation {
+  #open({ id, lines, request, ttl_seconds, strategy, ttl_variant }: Reserve): Reservation {
     return {
       id,
       status: 'pending',
@@ -183,8 +187,8 @@ class Board {
       expires_at: new Date(this.#view.now.getTime() + ttl_seconds * 1000),
       closed_at: null,
       release_reason: null,
-      strategy: this.#settings.strategy,
-      ttl_variant: null,
+      strategy,
+      ttl_variant,
     }
   }
 

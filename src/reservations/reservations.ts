@@ -3,16 +3,17 @@ import type { Logger } from 'pino'
 import { newId } from '../ids.ts'
 import { ok, type Result } from '../errors.ts'
 import type { Metrics } from '../metrics.ts'
+import type { StrategyName } from '../strategy_names.ts'
 import { Batcher, type QueueState } from './batcher.ts'
 import type { BatcherLimits } from './batcher_limits.ts'
-import { fly, flyIn, type FlightDeps } from './flight.ts'
+import { fly, flyIn, type FlightDeps, type FlightOptions } from './flight.ts'
 import type { OnClosed } from './hooks.ts'
 import { listReservations, readReservation, type ReservationFilter, type ReservationPage } from './list.ts'
 import type { Operation, Outcome, Reserve } from './plan.ts'
 import { sumLines, type Reservation, type Reserved, type ReserveRequest } from './reservation.ts'
-import { createBatched } from './strategies/batched.ts'
-import { createConditional } from './strategies/conditional.ts'
-import type { Strategy, StrategyParts } from './strategies/strategy.ts'
+import { createStrategy } from './strategies/strategies.ts'
+import type { StrategyParts, StrategySettings } from './strategies/strategy.ts'
+import { createTurns } from './strategies/turns.ts'
 
 /**
  * The core's front. Each verb stands here twice: through the queue, and in a caller's transaction, for what must commit
@@ -38,6 +39,12 @@ export type Reservations = {
   queue(): QueueState
   /** Whether this process made or changed reservations in the last tenth of a second. */
   isBusy(): boolean
+  /**
+   * Connects what the strategy needs; to be awaited before the first reserve.
+   *
+   * @throws CannotStart in words for whoever starts the service
+   */
+  start(): Promise<void>
   /** Takes nothing more and resolves when everything taken is answered. */
   stop(): Promise<void>
 }
@@ -54,7 +61,8 @@ export type ReservationsDeps = {
   core: Knex
   /** Connections for reads. */
   reads: Knex
-  strategy: 'batched' | 'conditional'
+  strategy: StrategyName
+  settings: StrategySettings
   ttl_seconds: number
   ttl_max_seconds: number
   onClosed: OnClosed | undefined
@@ -69,11 +77,6 @@ const BUSY_MS = 100
 /** Connections that a strategy without the queue leaves to others: the batch in flight and the sweeper. */
 const CONNECTIONS_KEPT = 2
 
-const STRATEGIES: Record<ReservationsDeps['strategy'], (parts: StrategyParts) => Strategy> = {
-  batched: createBatched,
-  conditional: createConditional,
-}
-
 /** Wires the core: flights, the queue, and the strategy that decides reserves. */
 export function createReservations(deps: ReservationsDeps): Reservations {
   let flown_at = -Infinity
@@ -81,7 +84,6 @@ export function createReservations(deps: ReservationsDeps): Reservations {
     db: deps.core,
     onClosed: deps.onClosed,
     known_locked: new Set(),
-    strategy: deps.strategy,
     ttl_max_seconds: deps.ttl_max_seconds,
     observePhase(phase, duration_ms) {
       flown_at = performance.now()
@@ -95,12 +97,7 @@ export function createReservations(deps: ReservationsDeps): Reservations {
     observeWait: (duration_ms) => deps.metrics.phase('wait', duration_ms),
     ...(deps.limits === undefined ? {} : { limits: deps.limits }),
   })
-  const strategy = STRATEGIES[deps.strategy]({
-    submit: (operation, signal) => batcher.submit(operation, signal),
-    queueHasRoom: (requests) => batcher.hasRoom(requests),
-    fly: (operations, options) => fly(flights, operations, options),
-    flights_max: Math.max(1, connectionsOf(deps.core) - CONNECTIONS_KEPT),
-  })
+  const strategy = createStrategy(deps.strategy, partsMaker(deps, flights, batcher)(deps.strategy))
   const counted = (operation: Operation, outcome: Outcome): Outcome => {
     deps.metrics.outcome(operation.verb, codeOf(outcome), strategy.name)
     return outcome
@@ -115,6 +112,8 @@ export function createReservations(deps: ReservationsDeps): Reservations {
     lines: sumLines(request.lines),
     request,
     ttl_seconds: request.ttl_seconds ?? deps.ttl_seconds,
+    strategy: strategy.name,
+    ttl_variant: null,
   })
 
   return {
@@ -134,10 +133,33 @@ export function createReservations(deps: ReservationsDeps): Reservations {
     hasRoom: (requests) => strategy.hasRoom(requests) && batcher.hasRoom(requests),
     queue: () => batcher.state(),
     isBusy: () => performance.now() - flown_at < BUSY_MS,
+    async start() {
+      await strategy.start?.()
+    },
     async stop() {
       await Promise.all([strategy.stop(), batcher.stop()])
     },
   }
+}
+
+/** What each strategy gets; all of them share the queue and the connections. */
+function partsMaker(
+  { core, settings, metrics, log }: ReservationsDeps,
+  flights: FlightDeps,
+  batcher: Batcher,
+): (name: StrategyName) => StrategyParts {
+  const flights_max = Math.max(1, connectionsOf(core) - CONNECTIONS_KEPT)
+  const shared = {
+    submit: (operation: Operation, signal?: AbortSignal) => batcher.submit(operation, signal),
+    queueHasRoom: (requests: number) => batcher.hasRoom(requests),
+    fly: (operations: readonly Operation[], options: FlightOptions) => fly(flights, operations, options),
+    turns: createTurns({ at_once_max: flights_max }),
+    flights_max,
+    db: core,
+    settings,
+    log,
+  }
+  return (name) => ({ ...shared, meter: metrics.strategy(name) })
 }
 
 function connectionsOf(pool: Knex): number {

@@ -4,6 +4,8 @@ import { createMetrics } from '../../src/metrics.ts'
 import { chainHooks, type OnClosed } from '../../src/reservations/hooks.ts'
 import { createReservations, type Reservations } from '../../src/reservations/reservations.ts'
 import { createSweeper, type Sweeper } from '../../src/reservations/sweeper.ts'
+import type { StrategyName } from '../../src/strategy_names.ts'
+import { settingsOf } from '../factories.ts'
 import type { Suite } from './suite.ts'
 
 /** The core without HTTP, wired as the service wires it; several on one database are several instances. */
@@ -17,7 +19,7 @@ export type Core = { reservations: Reservations; sweeper: Sweeper }
 export type CoreOptions = {
   url: string
   name: string
-  strategy?: 'batched' | 'conditional'
+  strategy?: StrategyName
   hooks?: readonly OnClosed[]
   log?: Logger
 }
@@ -34,6 +36,7 @@ export function startCore(suite: Suite, options: CoreOptions): Core {
     core,
     reads,
     strategy,
+    settings: settingsOf(url),
     ttl_seconds: 1800,
     ttl_max_seconds: 86_400,
     onClosed,

@@ -53,7 +53,15 @@ function setUp(limits: Partial<BatcherLimits> = {}) {
 /** A reserve of one unit; `id` tells several of one SKU apart. */
 function want(sku: string, id = sku): Operation {
   const lines = [{ sku, quantity: 1 }]
-  return { verb: 'reserve', id, lines, request: { client: '', lines }, ttl_seconds: 1 }
+  return {
+    verb: 'reserve',
+    id,
+    lines,
+    request: { client: '', lines },
+    ttl_seconds: 1,
+    strategy: 'batched',
+    ttl_variant: null,
+  }
 }
 
 function skuOf(operation: Operation): string {
@@ -86,7 +94,15 @@ test('a flight takes so many requests and so many lines at most, and at least on
   const { batcher, flown, landAll } = setUp({ batch_size_max: 3, batch_lines_max: 4 })
   landAll()
   const lines = Array.from({ length: 9 }, (_, i) => ({ sku: `line ${i}`, quantity: 1 }))
-  const wide: Operation = { verb: 'reserve', id: 'wide', lines, request: { client: '', lines }, ttl_seconds: 1 }
+  const wide: Operation = {
+    verb: 'reserve',
+    id: 'wide',
+    lines,
+    request: { client: '', lines },
+    ttl_seconds: 1,
+    strategy: 'batched',
+    ttl_variant: null,
+  }
   await Promise.all(
     [...'abcde'].map((sku) => batcher.submit(want(sku))).concat(batcher.submit(wide), batcher.submit(want('f'))),
   )

@@ -12,7 +12,7 @@ import type { KeyedReservation, StoredReservation } from '../../src/reservations
 import { sumLines, type Line } from '../../src/reservations/reservation.ts'
 
 const NOW = new Date('2026-01-01T12:00:00Z')
-const SETTINGS = { strategy: 'batched', ttl_max_seconds: 86_400 }
+const SETTINGS = { ttl_max_seconds: 86_400 }
 
 function minutes(count: number): Date {
   return new Date(NOW.getTime() + count * 60_000)
@@ -21,7 +21,16 @@ function minutes(count: number): Date {
 function reserve(id: string, lines: Line[], key?: { key: string; body?: string }): Reserve {
   const idempotency = key && { key: key.key, request_hash: key.body ?? 'body' }
   const request = { client: 'shop', lines, ...(idempotency ? { idempotency } : {}) }
-  return { verb: 'reserve', id, lines: sumLines(lines), request, ttl_seconds: 1800 }
+  const lines_summed = sumLines(lines)
+  return {
+    verb: 'reserve',
+    id,
+    lines: lines_summed,
+    request,
+    ttl_seconds: 1800,
+    strategy: 'batched',
+    ttl_variant: null,
+  }
 }
 
 function held(id: string, lines: Line[], more: Partial<StoredReservation> = {}): StoredReservation {
