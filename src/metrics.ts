@@ -109,6 +109,7 @@ export function createMetrics(options: { process_metrics?: boolean } = {}): Metr
     ...strategyMetrics(registry),
     ...batchMetrics(registry),
     ...sweepMetrics(registry),
+    ...poolMetrics(registry),
     ...watchedMetrics(registry),
     text: () => registry.metrics(),
     snapshot: () => registry.getMetricsAsJSON(),
@@ -286,17 +287,7 @@ function sweepMetrics(registry: Registry): Pick<Metrics, 'swept' | 'sweepFailed'
   }
 }
 
-function watchedMetrics(registry: Registry): Pick<Metrics, 'watchQueue' | 'watchPool' | 'watchExpiry'> {
-  const gauge = (name: string, help: string, read: () => number, aggregator: Aggregator = 'sum') =>
-    new Gauge({
-      name,
-      help,
-      aggregator,
-      registers: [registry],
-      collect() {
-        this.set(read())
-      },
-    })
+function poolMetrics(registry: Registry): Pick<Metrics, 'watchPool'> {
   const pools = new Map<string, () => PoolGauges>()
   new Gauge({
     name: 'stock_pool_connections',
@@ -325,12 +316,6 @@ function watchedMetrics(registry: Registry): Pick<Metrics, 'watchQueue' | 'watch
     },
   })
   return {
-    watchQueue(read) {
-      gauge('stock_queue_length', 'Requests that wait for a batch.', () => read().length)
-      gauge('stock_queue_length_max', 'Past so many waiting requests a new one is refused.', () => read().length_max)
-      const oldest = () => read().oldest_wait_ms / 1000
-      gauge('stock_queue_oldest_wait_seconds', 'How long the oldest has waited.', oldest, 'max')
-    },
     watchPool(name, read) {
       pools.set(name, read)
       const counts: number[] = []
@@ -339,6 +324,27 @@ function watchedMetrics(registry: Registry): Pick<Metrics, 'watchQueue' | 'watch
         while (counts.length <= in_use) counts.push(0)
         counts[in_use]! += 1
       }
+    },
+  }
+}
+
+function watchedMetrics(registry: Registry): Pick<Metrics, 'watchQueue' | 'watchExpiry'> {
+  const gauge = (name: string, help: string, read: () => number, aggregator: Aggregator = 'sum') =>
+    new Gauge({
+      name,
+      help,
+      aggregator,
+      registers: [registry],
+      collect() {
+        this.set(read())
+      },
+    })
+  return {
+    watchQueue(read) {
+      gauge('stock_queue_length', 'Requests that wait for a batch.', () => read().length)
+      gauge('stock_queue_length_max', 'Past so many waiting requests a new one is refused.', () => read().length_max)
+      const oldest = () => read().oldest_wait_ms / 1000
+      gauge('stock_queue_oldest_wait_seconds', 'How long the oldest has waited.', oldest, 'max')
     },
     watchExpiry(read) {
       let last: ExpiryGauges = { overdue: 0, oldest_overdue_seconds: 0, set_aside: 0 }

@@ -10,8 +10,10 @@ import {
   urlOf,
   type Cluster,
 } from '../../database/cluster.ts'
+import { createPool } from '../../database/pool.ts'
 import { isAlive, thisProcess } from '../../database/process_lock.ts'
 import { findHome, findPrograms } from '../../database/programs.ts'
+import { rows } from '../../database/transaction.ts'
 import { end, start } from './children.ts'
 
 /**
@@ -34,8 +36,12 @@ export type BenchHome = {
 const ROOT = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../../../' : '../../../../', import.meta.url))
 const silent = { info: () => undefined, warn: () => undefined }
 
-/** Builds, and starts PostgreSQL with fsync, full_page_writes and synchronous_commit on. */
-export async function openHome(): Promise<BenchHome> {
+/**
+ * Builds, and starts PostgreSQL with fsync, full_page_writes and synchronous_commit on.
+ *
+ * @param options.preload libraries that the server loads when it starts
+ */
+export async function openHome(options: { preload?: string } = {}): Promise<BenchHome> {
   const above = join(ROOT, '.data')
   mkdirSync(above, { recursive: true })
   await removeLeft(above)
@@ -50,7 +56,12 @@ export async function openHome(): Promise<BenchHome> {
   const build = join(dir, 'build')
   await compile(build)
   await initialise(cluster)
-  const port = await ensureRunning(cluster)
+  let port = await ensureRunning(cluster)
+  if (options.preload !== undefined) {
+    await preload(urlOf(cluster, port, 'postgres'), options.preload)
+    await stop(cluster)
+    port = await ensureRunning(cluster)
+  }
   return {
     dir,
     build,
@@ -63,6 +74,12 @@ export async function openHome(): Promise<BenchHome> {
       process.off('exit', leave)
     },
   }
+}
+
+async function preload(url: string, libraries: string): Promise<void> {
+  const db = createPool({ url, max: 1, lock_timeout_ms: 0, statement_timeout_ms: 0, application_name: 'stock bench' })
+  await rows(db, `ALTER SYSTEM SET shared_preload_libraries = '${libraries}'`)
+  await db.destroy()
 }
 
 function clusterIn(dir: string): Cluster {
