@@ -125,5 +125,8 @@ export function lastWords(said: string): string {
   const lines = said.split('\n').filter((line) => line.trim() !== '')
   const last = lines.findLast((line) => !/^\s+(at |\[?cause|code:)|^[{}\s]*$|^Node\.js v/.test(line))
   if (last === undefined) return 'it ended without a word'
-  return /"msg":"((?:[^"\\]|\\.)*)"/.exec(last)?.[1] ?? last.trim().replace(/^(Error|CannotStart): /, '')
+  return (
+    /"msg":"((?:[^"\\]|\\.)*)"/.exec(last)?.[1] ??
+    last.trim().replace(/^(the service could not start: )?((Error|CannotStart): )?/, '')
+  )
 }

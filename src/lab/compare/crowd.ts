@@ -116,7 +116,7 @@ export function crowdSection(title: string, found: readonly Found[], loads: read
   const rounds = found[0]?.rounds.length ?? 0
   return {
     title,
-    tables: [tableOfAnswers(outcomes, several), tableOfWork(outcomes, several)],
+    tables: [tableOfAnswers(outcomes, { several, rounds }), tableOfWork(outcomes, several)],
     notes: [
       ...(rounds > 1
         ? [`of ${rounds} rounds the one in the middle by its last answer; oversold and uncounted: the worst of all`]
@@ -145,16 +145,19 @@ const WORDS = [
   'Oversold: units held beyond the stock. Uncounted: units held that the counter knows nothing of, and sells once more.',
 ]
 
-function tableOfAnswers(outcomes: readonly Outcome[], several: boolean): Table {
+function tableOfAnswers(
+  outcomes: readonly Outcome[],
+  { several, rounds }: { several: boolean; rounds: number },
+): Table {
   const sources = outcomes.some(({ name, load }) => sourceOf(name, load) !== undefined)
-  const head = ['strategy', 'last answer, ms', 'min–max', 'mean', 'p50', 'p95', 'p99']
+  const head = ['strategy', 'last answer, ms', ...(rounds > 1 ? ['min–max'] : []), 'mean', 'p50', 'p95', 'p99']
     .concat(['successes', 'refusals', '503', 'unanswered'])
     .concat(sources ? ['the sources'] : [])
   const rows = outcomes.map(({ name, load, middle, least_ms, most_ms }) =>
     [
       name,
       ms(middle.last_answer_ms),
-      least_ms === most_ms ? '' : `${ms(least_ms)}–${ms(most_ms)}`,
+      ...(rounds > 1 ? [`${ms(least_ms)}–${ms(most_ms)}`] : []),
       ...[middle.mean_ms, middle.p50_ms, middle.p95_ms, middle.p99_ms].map(ms),
       ...[middle.successes, middle.refusals, middle.turned_away, middle.unanswered].map(count),
     ].concat(sources ? [sourceOf(name, load) ?? ''] : []),

@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import { setStock } from '../../stock/set.ts'
 import type { Drivers } from '../load/drive.ts'
 import type { LoadPlan } from '../load/run.ts'
-import { skuName, type Buyers } from '../load/scenario.ts'
+import { skuName, skuOfBuyer, type Buyers } from '../load/scenario.ts'
 
 /** What buyers do to a contender, and the stock that they find. */
 
@@ -15,7 +15,7 @@ export type Load = {
   skus: number
   /** In the place of `skus`: this share wants one SKU, everybody else one of their own. */
   meet_percent?: number
-  /** Units over all SKUs; of each SKU where buyers meet. */
+  /** Units over all SKUs; where buyers meet, one for each of them. */
   stock: number
 }
 
@@ -44,12 +44,7 @@ export function place(loads: readonly Load[]): Placed[] {
 
 /** Puts every load's stock on the shelf, and what warming up takes. */
 export async function stockLoads(db: Knex, loads: readonly Placed[]): Promise<void> {
-  const items = loads.flatMap((load) =>
-    Array.from({ length: load.last - load.first + 1 }, (_, i) => ({
-      sku: skuName(load.first + i),
-      stock: load.meet_percent === undefined ? shareOf(load, i) : load.stock,
-    })),
-  )
+  const items = loads.flatMap((load) => shelfOf(load))
   items.push({ sku: skuName(WARM_UP), stock: PLENTY })
   for (let i = 0; i < items.length; i += ITEMS_MAX) {
     const set = await setStock(db, items.slice(i, i + ITEMS_MAX))
@@ -57,27 +52,38 @@ export async function stockLoads(db: Knex, loads: readonly Placed[]): Promise<vo
   }
 }
 
-/** The stock of the n-th SKU; what does not divide goes to the first ones. */
-function shareOf({ stock, skus }: Load, n: number): number {
-  return Math.floor(stock / skus) + (n < stock % skus ? 1 : 0)
+/** The units of a load, SKU by SKU: shared out evenly, what does not divide to the first; or, where buyers meet, one for each. */
+export function shelfOf(load: Placed): { sku: string; stock: number }[] {
+  const { stock, skus, first, meet_percent, buyers } = load
+  if (meet_percent === undefined) {
+    const even = Math.floor(stock / skus)
+    return Array.from({ length: skus }, (_, i) => ({
+      sku: skuName(first + i),
+      stock: even + (i < stock % skus ? 1 : 0),
+    }))
+  }
+  const wanted = new Map<string, number>()
+  for (let n = 0; n < buyers; n++) {
+    const sku = skuOfBuyer(buyersOf(load), n)
+    wanted.set(sku, (wanted.get(sku) ?? 0) + 1)
+  }
+  return Array.from(wanted, ([sku, units]) => ({ sku, stock: units }))
+}
+
+function buyersOf({ buyers, skus, meet_percent, first }: Placed): Buyers {
+  const meets = meet_percent === undefined ? {} : { meet_percent }
+  return { kind: 'buyers', count: buyers, sku_first: first, skus, ...meets }
 }
 
 /** Sold out and come again are answers; only an answer that says what nobody asked is wrong. */
 const ANSWERS = [409, 503]
 
 export function planOf(load: Placed, ports: readonly number[], api_key: string): LoadPlan {
-  const { buyers, rate, skus, meet_percent, first } = load
-  const scenario: Buyers = {
-    kind: 'buyers',
-    count: buyers,
-    sku_first: first,
-    skus,
-    ...(meet_percent === undefined ? {} : { meet_percent }),
-  }
+  const { buyers, rate } = load
   return {
     port: ports,
     api_key,
-    scenario,
+    scenario: buyersOf(load),
     connections: rate === undefined ? buyers : Math.min(buyers, CONNECTIONS_MAX),
     count_max: buyers,
     duration_ms: rate === undefined ? TIMEOUT_MS : (buyers / rate) * 1000,

@@ -91,9 +91,9 @@ export function replaceSection(document: string, name: string, markdown: string)
   return `${document.slice(0, from + begin.length)}\n\n${markdown}\n${document.slice(to)}`
 }
 
-/** Milliseconds with as many digits as mean something; nothing where nothing was measured. */
+/** Milliseconds with as many digits as mean something; a dash where nothing was measured. */
 export function ms(value: number | null): string {
-  return value === null ? '' : number(value)
+  return value === null ? '–' : number(value)
 }
 
 export function count(value: number): string {
