@@ -76,7 +76,8 @@ export function compose(options: ComposeOptions): Service {
   const reservations = createReservations({
     core,
     reads: general,
-    strategy: config.reservation_strategy[0]!.value,
+    strategy: config.reservation_strategy,
+    fallback: config.reservation_fallback,
     settings: { ...config.strategies, database_url: url },
     ttl_seconds: config.reservation_ttl_seconds,
     ttl_max_seconds: config.reservation_ttl_max_seconds,

@@ -4,6 +4,8 @@ import { validate as cronIsValid } from 'node-cron'
 import { REDIS_STRATEGIES, STRATEGY_NAMES, type StrategyName } from './strategy_names.ts'
 import { parseWeights, type Weighted } from './weights.ts'
 
+/** A year. */
+const TTL_MAX_SECONDS = 31_536_000
 const REDIS_URL = '^rediss?://[^,]+'
 
 /**
@@ -22,11 +24,12 @@ const environment = Type.Object({
   DATABASE_POOL_MAX: Type.Integer({ default: 10, minimum: 4, maximum: 200 }),
   MIGRATE_ON_START: Type.Optional(Type.Boolean()),
   DATA_DIR: Type.String({ default: '.data', minLength: 1 }),
-  RESERVATION_TTL_SECONDS: Type.Integer({ default: 1800, minimum: 1, maximum: 31_536_000 }),
-  RESERVATION_TTL_MAX_SECONDS: Type.Integer({ default: 86_400, minimum: 1, maximum: 31_536_000 }),
+  RESERVATION_TTL_SECONDS: Type.String({ default: '1800' }),
+  RESERVATION_TTL_MAX_SECONDS: Type.Integer({ default: 86_400, minimum: 1, maximum: TTL_MAX_SECONDS }),
   EXPIRY_CRON: Type.String({ default: '*/10 * * * * *' }),
   SEED_DEMO: Type.Optional(Type.Boolean()),
   RESERVATION_STRATEGY: Type.String({ default: 'batched' }),
+  RESERVATION_FALLBACK: Type.Optional(Type.String()),
   OPTIMISTIC_RETRIES_MAX: Type.Integer({ default: 3, minimum: 0, maximum: 100 }),
   OPTIMISTIC_BACKOFF_MS: Type.Integer({ default: 100, minimum: 1, maximum: 1000 }),
   REDIS_URL: Type.Optional(Type.String({ pattern: REDIS_URL })),
@@ -63,13 +66,16 @@ export type Config = Readonly<{
   database_pool_max: number
   migrate_on_start: boolean
   data_dir: string
-  reservation_ttl_seconds: number
+  /** How long a hold lives if the request does not say, or several times that buyers are split among. */
+  reservation_ttl_seconds: readonly Weighted<number>[]
   reservation_ttl_max_seconds: number
   /** A six-field cron expression, or undefined for an instance that does not sweep. */
   expiry_cron: string | undefined
   seed_demo: boolean
   /** One strategy, or several that buyers are split among. */
   reservation_strategy: readonly Weighted<StrategyName>[]
+  /** Takes what a strategy certainly wrote nothing of and can't answer. */
+  reservation_fallback: StrategyName | undefined
   strategies: StrategyConfig
   bootstrap_api_key: string | undefined
   log_level: string
@@ -110,10 +116,8 @@ export function loadConfig(source: NodeJS.ProcessEnv = process.env): Config {
   ) {
     faults.push(`EXPIRY_CRON must be "off" or a cron expression of six fields, such as "*/10 * * * * *"`)
   }
-  if (env.RESERVATION_TTL_SECONDS > env.RESERVATION_TTL_MAX_SECONDS) {
-    faults.push('RESERVATION_TTL_SECONDS must not be above RESERVATION_TTL_MAX_SECONDS')
-  }
-  const reservation_strategy = readStrategies(env, faults)
+  const strategies = readStrategies(env, faults)
+  const reservation_ttl_seconds = readHoldTimes(env, faults)
   if (faults.length > 0) throw new ConfigError(faults)
   return Object.freeze({
     production: env.NODE_ENV === 'production',
@@ -124,11 +128,11 @@ export function loadConfig(source: NodeJS.ProcessEnv = process.env): Config {
     database_pool_max: env.DATABASE_POOL_MAX,
     migrate_on_start: env.MIGRATE_ON_START ?? embedded,
     data_dir: env.DATA_DIR,
-    reservation_ttl_seconds: env.RESERVATION_TTL_SECONDS,
+    reservation_ttl_seconds,
     reservation_ttl_max_seconds: env.RESERVATION_TTL_MAX_SECONDS,
     expiry_cron: env.EXPIRY_CRON === 'off' ? undefined : env.EXPIRY_CRON,
     seed_demo: env.SEED_DEMO ?? embedded,
-    reservation_strategy,
+    ...strategies,
     strategies: {
       redis_url: env.REDIS_URL,
       redis_urls: env.REDIS_URLS?.split(',') ?? (env.REDIS_URL === undefined ? [] : [env.REDIS_URL]),
@@ -143,19 +147,49 @@ export function loadConfig(source: NodeJS.ProcessEnv = process.env): Config {
 }
 
 /** The strategies that are asked for; what is wrong with them is added to the faults. */
-function readStrategies(env: Environment, faults: string[]): Weighted<StrategyName>[] {
-  const name = (text: string) => STRATEGY_NAMES.find((known) => known === text)
-  const chosen = parseWeights(env.RESERVATION_STRATEGY, name, `one of ${STRATEGY_NAMES.join(', ')}`)
-  if (typeof chosen === 'string') {
-    faults.push(`RESERVATION_STRATEGY ${chosen}`)
+function readStrategies(
+  env: Environment,
+  faults: string[],
+): Pick<Config, 'reservation_strategy' | 'reservation_fallback'> {
+  const named = (text: string) => STRATEGY_NAMES.find((name) => name === text)
+  const allowed = `one of ${STRATEGY_NAMES.join(', ')}`
+  const chosen = parseWeights(env.RESERVATION_STRATEGY, named, allowed)
+  if (typeof chosen === 'string') faults.push(`RESERVATION_STRATEGY ${chosen}`)
+  const reservation_strategy = typeof chosen === 'string' ? [] : chosen
+  const fallback = env.RESERVATION_FALLBACK
+  const reservation_fallback = fallback === undefined ? undefined : named(fallback)
+  if (fallback !== undefined) {
+    if (reservation_fallback === undefined) faults.push(`RESERVATION_FALLBACK must be ${allowed}`)
+    else if (reservation_strategy.length === 1 && reservation_strategy[0]?.value === reservation_fallback) {
+      faults.push('RESERVATION_FALLBACK must be another strategy than RESERVATION_STRATEGY')
+    }
+  }
+  for (const { value } of reservation_strategy) requireRedis('RESERVATION_STRATEGY', value, env, faults)
+  if (reservation_fallback) requireRedis('RESERVATION_FALLBACK', reservation_fallback, env, faults)
+  return { reservation_strategy, reservation_fallback }
+}
+
+function requireRedis(setting: string, strategy: StrategyName, env: Environment, faults: string[]): void {
+  if (!REDIS_STRATEGIES.includes(strategy) || env.REDIS_URL !== undefined) return
+  if (strategy === 'redlock' && env.REDIS_URLS !== undefined) return
+  faults.push(`${setting}=${strategy} needs REDIS_URL, such as redis://localhost:6379`)
+}
+
+/** The hold times that are asked for; what is wrong with them is added to the faults. */
+function readHoldTimes(env: Environment, faults: string[]): readonly Weighted<number>[] {
+  const seconds = (text: string) => {
+    const value = Number(text)
+    return /^\d+$/.test(text) && value >= 1 && value <= TTL_MAX_SECONDS ? value : undefined
+  }
+  const times = parseWeights(env.RESERVATION_TTL_SECONDS, seconds, `whole seconds from 1 to ${TTL_MAX_SECONDS}`)
+  if (typeof times === 'string') {
+    faults.push(`RESERVATION_TTL_SECONDS ${times}`)
     return []
   }
-  for (const { value } of chosen) {
-    if (!REDIS_STRATEGIES.includes(value) || env.REDIS_URL !== undefined) continue
-    if (value === 'redlock' && env.REDIS_URLS !== undefined) continue
-    faults.push(`RESERVATION_STRATEGY=${value} needs REDIS_URL, such as redis://localhost:6379`)
+  if (times.some(({ value }) => value > env.RESERVATION_TTL_MAX_SECONDS)) {
+    faults.push('RESERVATION_TTL_SECONDS must not be above RESERVATION_TTL_MAX_SECONDS')
   }
-  return chosen
+  return times
 }
 
 function parse(source: NodeJS.ProcessEnv): Environment {

@@ -24,3 +24,9 @@ export function newId(): string {
   msecs = Math.max(msecs, now)
   return v7({ random: own, msecs, seq })
 }
+
+/** No id that was made at this moment or later sorts before this one, and none that was made earlier after it. */
+export function firstIdAt(moment: Date): string {
+  const hex = moment.getTime().toString(16).padStart(12, '0')
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-000000000000`
+}

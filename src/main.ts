@@ -170,8 +170,10 @@ async function announce(port: number, config: Config, database: OpenDatabase, lo
   const host = config.host.includes(':') ? `[${config.host}]` : config.host
   const base = `http://${host}:${port}`
   const shared = config.workers > 1 ? { workers: config.workers } : {}
-  const strategy = config.reservation_strategy.map(({ value }) => value).join(', ')
-  log.info({ api: base, database: database.description, strategy, ...shared }, 'listening')
+  const chosen = config.reservation_strategy
+  const strategy = chosen.map(({ value, weight }) => (chosen.length > 1 ? `${value}:${weight}` : value)).join(',')
+  const fallback = config.reservation_fallback
+  log.info({ api: base, database: database.description, strategy, fallback, ...shared }, 'listening')
   if (config.production) return
   await logWritten(log)
   process.stdout.write(

@@ -28,6 +28,8 @@ export type StrategyMeter = {
   conflict(): void
   /** Another try after a conflict. */
   retry(): void
+  /** A reserve handed to another strategy, because this one could not answer. */
+  fallback(): void
   /** How long a lock of the strategy's own was waited for. */
   lockWait(duration_ms: number): void
   /** How long something took that only this strategy does, such as `redis` or `database`. */
@@ -35,6 +37,12 @@ export type StrategyMeter = {
   /** What something of the strategy's own is at now, such as `drift_units` or `memory_bytes`. */
   level(what: string, value: number): void
 }
+
+/** What a strategy met in the last minute, in this process. */
+export type StrategyRate = { strategy: string; attempts: number; conflicts: number }
+
+/** The labels by which outcomes are told apart; the variant is empty where hold times are not split. */
+export type OutcomeLabel = 'verb' | 'code' | 'strategy' | 'variant'
 
 export type QueueGauges = { length: number; length_max: number; oldest_wait_ms: number }
 export type PoolGauges = { used: number; free: number; pending: number }
@@ -44,12 +52,13 @@ export type Metrics = {
   registry: Registry
   /** What counts and times the requests of one method and route, by its pattern, never its path. */
   meter(method: string, route: string): RequestMeter
-  /** How a verb ended: `ok`, `replayed` or the refusal's code. */
-  outcome(verb: Verb, code: string, strategy: string, count?: number): void
+  /** How a verb ended: `ok`, `replayed` or the refusal's code; `variant` is the hold's `ttl_variant`. */
+  outcome(verb: Verb, code: string, strategy: string, count?: number, variant?: string): void
   /** Outcomes of the last minute, of this process. */
-  rates(): Rate<'verb' | 'code' | 'strategy'>[]
+  rates(): Rate<OutcomeLabel>[]
   /** What one strategy counts and times; asked for once. */
   strategy(name: string): StrategyMeter
+  strategyRates(): StrategyRate[]
   /** How many requests shared a transaction. */
   batch(size: number): void
   /** Where a batch spent its time: `wait`, `read` or `write` (COMMIT included). */
@@ -158,29 +167,39 @@ function requestMetrics(registry: Registry): Pick<Metrics, 'meter'> {
 }
 
 function outcomeMetrics(registry: Registry): Pick<Metrics, 'outcome' | 'rates'> {
-  const outcomes = createTallies(['verb', 'code', 'strategy'])
+  const outcomes = createTallies<OutcomeLabel>(['verb', 'code', 'strategy', 'variant'])
   new Counter({
     name: 'stock_outcomes_total',
-    help: 'How reservations, confirmations, releases, extensions and expiries ended, by strategy.',
+    help: 'How reservations, confirmations, releases, extensions and expiries ended, by strategy and variant.',
     labelNames: outcomes.labels,
     registers: [registry],
     collect() {
       this.reset()
-      for (const { labels, count } of outcomes.all()) this.inc(labels, count)
+      for (const { labels, count } of outcomes.all()) {
+        const { variant, ...others } = labels
+        this.inc(variant === '' ? others : labels, count)
+      }
     },
   })
   return {
-    outcome: (verb, code, strategy, count = 1) => outcomes.add(count, verb, code, strategy),
+    outcome: (verb, code, strategy, count = 1, variant = '') => outcomes.add(count, verb, code, strategy, variant),
     rates: () => outcomes.lastMinute(),
   }
 }
 
-function strategyMetrics(registry: Registry): Pick<Metrics, 'strategy'> {
-  const events = new Counter({
+const STRATEGY_EVENTS = ['attempt', 'conflict', 'retry', 'fallback'] as const
+
+function strategyMetrics(registry: Registry): Pick<Metrics, 'strategy' | 'strategyRates'> {
+  const events = createTallies(['strategy', 'event'])
+  new Counter({
     name: 'stock_strategy_events_total',
-    help: 'What strategies met: attempts to write, conflicts with somebody faster, retries.',
-    labelNames: ['strategy', 'event'],
+    help: 'What strategies met: attempts to write, conflicts with somebody faster, retries, reserves handed to the fallback.',
+    labelNames: events.labels,
     registers: [registry],
+    collect() {
+      this.reset()
+      for (const { labels, count } of events.all()) this.inc(labels, count)
+    },
   })
   const lock_waits = new Histogram({
     name: 'stock_strategy_lock_wait_seconds',
@@ -205,19 +224,29 @@ function strategyMetrics(registry: Registry): Pick<Metrics, 'strategy'> {
   })
   return {
     strategy(name) {
-      const [attempts, conflicts, retries] = ['attempt', 'conflict', 'retry'].map((event) =>
-        events.labels({ strategy: name, event }),
-      )
+      for (const event of STRATEGY_EVENTS) events.add(0, name, event)
       const lock_wait = lock_waits.labels({ strategy: name })
       const timed = observers(durations)
       return {
-        attempt: () => attempts!.inc(),
-        conflict: () => conflicts!.inc(),
-        retry: () => retries!.inc(),
+        attempt: () => events.add(1, name, 'attempt'),
+        conflict: () => events.add(1, name, 'conflict'),
+        retry: () => events.add(1, name, 'retry'),
+        fallback: () => events.add(1, name, 'fallback'),
         lockWait: (duration_ms) => lock_wait.observe(duration_ms / 1000),
         timing: (what, duration_ms) => timed(duration_ms / 1000, name, what),
         level: (what, value) => levels.set({ strategy: name, what }, value),
       }
+    },
+    strategyRates() {
+      const rates = new Map<string, StrategyRate>()
+      for (const { labels, last_minute } of events.lastMinute()) {
+        const { strategy } = labels
+        const rate = rates.get(strategy) ?? { strategy, attempts: 0, conflicts: 0 }
+        rates.set(strategy, rate)
+        if (labels.event === 'attempt') rate.attempts = last_minute
+        if (labels.event === 'conflict') rate.conflicts = last_minute
+      }
+      return [...rates.values()]
     },
   }
 }

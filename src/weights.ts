@@ -1,3 +1,5 @@
+import { hash } from 'node:crypto'
+
 /**
  * Settings that are one value, or several with weights that split buyers among them: `a`, or `a:70,b:30`.
  */
@@ -35,4 +37,26 @@ export function parseWeights<T>(
     found.push({ value, weight })
   }
   return found
+}
+
+/** The share of the hash that is used: 32 bits, whose largest remainder is one in 4,000 with the largest weights. */
+const HASH_RANGE = 2 ** 32
+
+/**
+ * Splits keys among values by their weights. A key always gets the same value.
+ *
+ * @param weighted at least one
+ * @param salt with another one the same keys are split independently
+ */
+export function splitBy<T>(weighted: readonly Weighted<T>[], salt: string): (key: string) => T {
+  const total = weighted.reduce((sum, { weight }) => sum + weight, 0)
+  return (key) => {
+    const place = hash('sha256', `${salt}\0${key}`, 'buffer').readUInt32BE(0) / HASH_RANGE
+    let left = place * total
+    for (const { value, weight } of weighted) {
+      left -= weight
+      if (left < 0) return value
+    }
+    return weighted.at(-1)!.value
+  }
 }

@@ -3,7 +3,7 @@ import { pino } from 'pino'
 import { createPool } from '../src/database/pool.ts'
 import { rows, transaction, type Executor } from '../src/database/transaction.ts'
 import type { Refusal, Result } from '../src/errors.ts'
-import { createMetrics } from '../src/metrics.ts'
+import { createMetrics, type Metrics } from '../src/metrics.ts'
 import type { Line, Reservation, ReserveRequest } from '../src/reservations/reservation.ts'
 import { createReservations, type Reservations, type ReservationsDeps } from '../src/reservations/reservations.ts'
 import type { StrategySettings } from '../src/reservations/strategies/strategy.ts'
@@ -20,22 +20,25 @@ export type Core = {
   /** Connections of everybody else: a caller's transaction must not take those that the core needs to answer it. */
   callers: Knex
   logged: Record<string, unknown>[]
+  metrics: Metrics
   stop(): Promise<void>
 }
 
-type CoreOptions = Partial<Omit<ReservationsDeps, 'core' | 'reads' | 'metrics' | 'log'>> & {
+/** What a test may want otherwise. */
+export type CoreOptions = Partial<Omit<ReservationsDeps, 'core' | 'reads' | 'metrics' | 'log' | 'settings'>> & {
   instance?: string
   connections?: number
   lock_timeout_ms?: number
   /** What the sweeper takes for the presence of buyers. */
   isBusy?: () => boolean
-  /** Runs after a statement that matches, the first time that the core runs one outside a transaction. */
-  after?: { statement: RegExp; happens: () => Promise<unknown> }
+  /** Runs after a statement that matches, the first time (or so many times) that the core runs one outside a transaction. */
+  after?: { statement: RegExp; happens: () => Promise<unknown>; times?: number }
+  settings?: Partial<StrategySettings>
 }
 
 /** Wires the core onto a test database, with a pool of its own. */
 export function openCore(database: TestDatabase, options: CoreOptions = {}): Core {
-  const { instance = 'test', connections = 6, lock_timeout_ms = 250, after, isBusy, ...deps } = options
+  const { instance = 'test', connections = 6, lock_timeout_ms = 250, after, isBusy, settings, ...deps } = options
   const pool = createPool({
     url: database.url,
     max: connections,
@@ -49,10 +52,10 @@ export function openCore(database: TestDatabase, options: CoreOptions = {}): Cor
   const { onClosed } = deps
   const reservations = createReservations({
     strategy: 'batched',
-    settings: settingsOf(database.url),
     ttl_seconds: 1800,
     ttl_max_seconds: 86_400,
     ...deps,
+    settings: { ...settingsOf(database.url), ...settings },
     onClosed,
     core: after === undefined ? pool : interrupt(pool, after),
     reads: database.db,
@@ -73,6 +76,7 @@ export function openCore(database: TestDatabase, options: CoreOptions = {}): Cor
     pool,
     callers: database.db,
     logged,
+    metrics,
     async stop() {
       running.delete(core)
       await Promise.all([sweeper.stop(), reservations.stop()])
@@ -113,13 +117,13 @@ export async function stopCores(): Promise<void> {
   await Promise.all(Array.from(running, (core) => core.stop()))
 }
 
-/** The same pool, but the first statement that matches is followed by something else before its answer is seen. */
-function interrupt(pool: Knex, { statement, happens }: NonNullable<CoreOptions['after']>): Knex {
-  let pending = true
+/** The same pool, but the first statements that match are followed by something else before their answer is seen. */
+function interrupt(pool: Knex, { statement, happens, times = 1 }: NonNullable<CoreOptions['after']>): Knex {
+  let left = times
   const raw = async (sql: string, bindings: Knex.RawBinding[]): Promise<unknown> => {
     const result: unknown = await pool.raw(sql, bindings)
-    if (!pending || !statement.test(sql)) return result
-    pending = false
+    if (left === 0 || !statement.test(sql)) return result
+    left -= 1
     await happens()
     return result
   }

@@ -2,6 +2,7 @@ import { isNativeError } from 'node:util/types'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { addKeyCommands } from './keys.ts'
 import { addOperationCommands } from './operations.ts'
+import { addReportCommands } from './reports.ts'
 import { addReservationCommands } from './reservations.ts'
 import { CommandEnd, CommandError, EXIT } from './run.ts'
 import { addStockCommands } from './stock.ts'
@@ -33,6 +34,7 @@ export async function runCommand(words: readonly string[]): Promise<number> {
   addReservationCommands(program)
   addKeyCommands(program)
   addOperationCommands(program)
+  addReportCommands(program)
   overrideExits(program)
   try {
     await program.parseAsync([...words], { from: 'user' })

@@ -943,13 +943,14 @@ export interface components {
       overdue: number
       oldest_overdue_seconds: number
       /** Outcomes of the last sixty seconds, of the process that answers; others count their own. */
-      last_minute: {
+      last_minute: ({
         verb: string
         /** `ok`, `replayed` or the code of the refusal. */
         code: string
         strategy: string
+        ttl_variant: string | null
         count: number
-      }[]
+      })[]
       sweeper: {
         /** Overdue reservations wait and no sweep succeeds. */
         stalled: boolean

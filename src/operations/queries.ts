@@ -1,5 +1,6 @@
 import type { Knex } from 'knex'
 import { rows } from '../database/transaction.ts'
+import type { TtlVariant } from './ttl_report.ts'
 
 /**
  * What an operator asks over all rooms. Everything here only reads, but for terminateSession.
@@ -318,6 +319,34 @@ export async function terminateSession(db: Knex, pid: number): Promise<boolean> 
     [pid],
   )
   return ended.length > 0
+}
+
+/**
+ * What became of reservations, by the variant of their hold time.
+ *
+ * @param first_id only reservations with this id or a later one, which is to say made since then; null for all
+ */
+export function selectTtlVariants(db: Knex, first_id: string | null): Promise<TtlVariant[]> {
+  return rows<TtlVariant>(
+    db,
+    `SELECT ttl_variant, count(*) AS holds,
+       count(*) FILTER (WHERE state = 'confirmed') AS confirmed,
+       count(*) FILTER (WHERE state = 'released') AS released,
+       count(*) FILTER (WHERE state = 'expired') AS expired,
+       count(*) FILTER (WHERE state = 'pending') AS pending,
+       sum(units)::bigint AS units_held,
+       coalesce(sum(units) FILTER (WHERE state = 'confirmed'), 0)::bigint AS units_sold,
+       coalesce(sum(units) FILTER (WHERE state IN ('released', 'expired')), 0)::bigint AS units_returned
+     FROM (
+       SELECT ttl_variant,
+         CASE WHEN status = 'pending' AND expires_at <= now() THEN 'expired' ELSE status END AS state,
+         (SELECT sum(quantity) FROM unnest(quantities) AS quantity) AS units
+       FROM reservations WHERE id >= coalesce(?::uuid, '00000000-0000-0000-0000-000000000000')
+     ) AS holds
+     GROUP BY ttl_variant
+     ORDER BY ttl_variant IS NULL, length(ttl_variant), ttl_variant COLLATE "C"`,
+    [first_id],
+  )
 }
 
 /** What the server calls itself, such as `18.4`. */

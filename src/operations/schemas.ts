@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import type { OutcomeLabel } from '../metrics.ts'
 import type { Rate } from '../tallies.ts'
 import type { Stats } from './stats.ts'
 
@@ -37,6 +38,7 @@ export const StatsSchema = Type.Object(
           verb: Type.String(),
           code: Type.String({ description: '`ok`, `replayed` or the code of the refusal.' }),
           strategy: Type.String(),
+          ttl_variant: NullableText,
           count: Type.Number(),
         },
         { additionalProperties: false },
@@ -59,15 +61,16 @@ export const StatsSchema = Type.Object(
 )
 
 /** The statistics on the wire: what the database knows, and what this process has counted. */
-export function statsView(stats: Stats, rates: readonly Rate<'verb' | 'code' | 'strategy'>[]) {
+export function statsView(stats: Stats, rates: readonly Rate<OutcomeLabel>[]) {
   return {
     pending: stats.pending,
     overdue: stats.overdue,
     oldest_overdue_seconds: stats.oldest_overdue_seconds,
-    last_minute: rates.map(({ labels: { verb, code, strategy }, last_minute }) => ({
+    last_minute: rates.map(({ labels: { verb, code, strategy, variant }, last_minute }) => ({
       verb,
       code,
       strategy,
+      ttl_variant: variant === '' ? null : variant,
       count: last_minute,
     })),
     sweeper: {

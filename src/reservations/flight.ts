@@ -16,7 +16,7 @@ import {
   selectUnlockedIds,
 } from './queries.ts'
 import { reclaim } from './reclaim.ts'
-import { moveAndRecord, moveFor, recordMove } from './write.ts'
+import { lockFor, moveAndRecord, moveFor, recordMove } from './write.ts'
 
 /**
  * Runs one batch: look, plan, write if everything still is as the plan saw it, else look again. Invariant: nothing that
@@ -47,8 +47,16 @@ export type FlightOptions = {
   apart?: { readonly size: number; has(subject: string): boolean }
   /** The subject that these operations wait for apart from others. */
   waits_for?: string
-  /** Called when somebody else was faster, and what was decided has to be decided again. */
+  /**
+   * How the counters are moved. By default one statement locks, tests and moves them. `locked`: they are locked and read
+   * first, decided on again, and then moved. `as_read`: only if their `seq` still is what was read, else everybody is
+   * refused with `stock_conflict`, nothing being written.
+   */
+  counters?: 'locked' | 'as_read'
+  /** Called when what was read no longer holds where it is to be written: somebody else was faster. */
   onConflict?: () => void
+  /** With `locked`: how long the locks took. */
+  onLocked?: (duration_ms: number) => void
 }
 
 type Phase = 'keys' | 'reservations' | 'counters'
@@ -66,8 +74,9 @@ const DONE = Symbol('done')
 export async function fly(
   deps: FlightDeps,
   operations: readonly Operation[],
-  { deadline, apart, waits_for, onConflict }: FlightOptions,
+  options: FlightOptions,
 ): Promise<Map<Operation, Outcome>> {
+  const { deadline, apart, waits_for } = options
   if (waits_for !== undefined) await waitAlone(deps, operations, waits_for)
   const ignored = new Set<string>()
   const settled = new Set<string>()
@@ -87,9 +96,8 @@ export async function fly(
     }
     if (await waitForLastConfirms(deps.db, { operations, plan, view }, settled)) continue
     if (plan.steps.length === 0) return plan.outcomes
-    const written = await write(deps, operations, plan, view, ignored)
+    const written = await write(deps, { operations, plan, view, ignored }, options)
     if (written !== STALE) return written
-    onConflict?.()
     with_keys = true
   }
   return new Map(operations.map((operation) => [operation, CONTENDED]))
@@ -99,6 +107,8 @@ const CONTENDED = refused({
   code: 'overloaded',
   detail: 'These SKUs are contended beyond what could be settled in time.',
 })
+
+const CONFLICT = refused({ code: 'stock_conflict' })
 
 /** Who needs more overdue holds than can be taken back in time must not keep the rest of the batch from its answer. */
 function denyShort(plan: Plan, denied: Map<Operation, Outcome>): void {
@@ -130,7 +140,7 @@ export async function flyIn(deps: FlightDeps, tx: Knex.Transaction, operation: O
     if (written.fits && !isPastAnEnd(plan, view, written.locked_at) && outcome !== undefined) return outcome
     break
   }
-  return refused({ code: 'stock_conflict' })
+  return CONFLICT
 }
 
 /** True if the batch should look again. A counter that somebody keeps locked sets those who need it apart, untried. */
@@ -156,11 +166,10 @@ function availableIn(view: View, sku: string): number {
 
 async function write(
   deps: FlightDeps,
-  operations: readonly Operation[],
-  plan: Plan,
-  view: View,
-  ignored: ReadonlySet<string>,
+  drawn: { operations: readonly Operation[]; plan: Plan; view: View; ignored: ReadonlySet<string> },
+  { counters: how, onConflict, onLocked }: FlightOptions,
 ): Promise<Map<Operation, Outcome> | typeof STALE> {
+  const { operations, plan, view, ignored } = drawn
   const failed: Failed = { phase: undefined }
   const started = performance.now()
   try {
@@ -168,7 +177,13 @@ async function write(
       // Sent one behind the other. If one fails or misses, those behind it did nothing that the rollback does not undo.
       const claimed = claimAndClose(deps, tx, plan, failed)
       if (runsHooks(deps, plan) && (await claimed) === STALE) return rollback(STALE)
-      const moving = noting(failed, 'counters', moveFor(tx, plan.steps))
+      const moving = noting(
+        failed,
+        'counters',
+        how === 'locked'
+          ? lockFor(tx, plan.steps, onLocked)
+          : moveFor(tx, plan.steps, how === 'as_read' ? view.counters : undefined),
+      )
       // What it could not move for holds that somebody else has ended is no fault: it is not asked about.
       moving.catch(() => undefined)
       if ((await claimed) === STALE) return rollback(STALE)
@@ -178,8 +193,10 @@ async function write(
         last(recordMove(tx, plan.steps, moved))
         return plan.outcomes
       }
-      // Another process took units meanwhile. The counters are locked now and these are their values: refuse whom they
-      // do not cover, keep the rest. Without this two processes could overtake one another without end.
+      if (how !== 'locked') onConflict?.()
+      if (how === 'as_read') return rollback(new Map(operations.map((operation) => [operation, CONFLICT])))
+      // Another process took units meanwhile, or may have. The counters are locked now and these are their values: refuse
+      // whom they do not cover, keep the rest. Without this two processes could overtake one another without end.
       const { counters } = moved
       const shrunk = draw(operations, { ...view, counters }, deps, refusalsOf(plan))
       const rewritten = await shrink(tx, plan, shrunk, ignored)

@@ -49,9 +49,9 @@ async function look(db: Knex, operations: readonly Operation[]): Promise<View> {
     view.now = await selectNow(db)
     return view
   }
-  for (const { now_ms, sku, stock, temp_reserved_stock } of await selectCounters(db, [...skus])) {
+  for (const { now_ms, sku, stock, temp_reserved_stock, seq } of await selectCounters(db, [...skus])) {
     view.now = new Date(now_ms)
-    if (sku !== null) view.counters.set(sku, { stock, temp_reserved_stock })
+    if (sku !== null) view.counters.set(sku, { stock, temp_reserved_stock, seq })
   }
   return view
 }

@@ -1,6 +1,6 @@
 import { ok, refused, type Refusal, type Result, type Shortage } from '../errors.ts'
 import type { EventType } from '../outbox/append.ts'
-import type { Change } from '../stock/counters.ts'
+import type { Change, Counter } from '../stock/counters.ts'
 import type { KeyedReservation, ReservationInsert, StoredReservation, Transition } from './queries.ts'
 import type { Closed, Line, Reservation, Reserved, ReserveRequest } from './reservation.ts'
 
@@ -32,7 +32,7 @@ export type Outcome = Result<Reserved>
 export type View = {
   now: Date
   /** Counters by SKU; a SKU that does not exist is absent. */
-  counters: Map<string, { stock: number; temp_reserved_stock: number }>
+  counters: Map<string, Counter>
   reservations: Map<string, StoredReservation>
   /** By {@link keyOf}; undefined while keys were not looked up, which only a replay or a refusal needs. */
   keyed: Map<string, KeyedReservation> | undefined

@@ -33,13 +33,13 @@ export async function selectNow(db: Executor): Promise<Date> {
 }
 
 /** `now_ms` is a number because pg takes 3 µs to read a time, and there is one in each row. */
-export type CounterRow = { now_ms: number; sku: string | null; stock: number; temp_reserved_stock: number }
+export type CounterRow = { now_ms: number; sku: string | null; stock: number; temp_reserved_stock: number; seq: number }
 
 /** The clock and the counters of those SKUs that exist; one row with a null SKU if none does. */
 export function selectCounters(db: Executor, skus: readonly string[]): Promise<CounterRow[]> {
   return rows<CounterRow>(
     db,
-    `SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now_ms, s.sku, s.stock, s.temp_reserved_stock
+    `SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now_ms, s.sku, s.stock, s.temp_reserved_stock, s.seq
      FROM (SELECT 1) one LEFT JOIN stock s ON s.sku = ANY (?::text[])`,
     [skus],
   )

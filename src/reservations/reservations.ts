@@ -4,6 +4,7 @@ import { newId } from '../ids.ts'
 import { ok, type Result } from '../errors.ts'
 import type { Metrics } from '../metrics.ts'
 import type { StrategyName } from '../strategy_names.ts'
+import type { Weighted } from '../weights.ts'
 import { Batcher, type QueueState } from './batcher.ts'
 import type { BatcherLimits } from './batcher_limits.ts'
 import { fly, flyIn, type FlightDeps, type FlightOptions } from './flight.ts'
@@ -11,7 +12,9 @@ import type { OnClosed } from './hooks.ts'
 import { listReservations, readReservation, type ReservationFilter, type ReservationPage } from './list.ts'
 import type { Operation, Outcome, Reserve } from './plan.ts'
 import { sumLines, type Reservation, type Reserved, type ReserveRequest } from './reservation.ts'
-import { createStrategy } from './strategies/strategies.ts'
+import { createSplit } from './split.ts'
+import { createConflictWatch } from './strategies/conflict_watch.ts'
+import { createWay } from './strategies/strategies.ts'
 import type { StrategyParts, StrategySettings } from './strategies/strategy.ts'
 import { createTurns } from './strategies/turns.ts'
 
@@ -61,9 +64,13 @@ export type ReservationsDeps = {
   core: Knex
   /** Connections for reads. */
   reads: Knex
-  strategy: StrategyName
+  /** The way to win the race for the counters, or several that buyers are split among. */
+  strategy: StrategyName | readonly Weighted<StrategyName>[]
+  /** Takes what a strategy certainly wrote nothing of and can't answer. */
+  fallback?: StrategyName | undefined
   settings: StrategySettings
-  ttl_seconds: number
+  /** How long a hold lives if the request does not say, or several times that buyers are split among. */
+  ttl_seconds: number | readonly Weighted<number>[]
   ttl_max_seconds: number
   onClosed: OnClosed | undefined
   metrics: Metrics
@@ -97,29 +104,24 @@ export function createReservations(deps: ReservationsDeps): Reservations {
     observeWait: (duration_ms) => deps.metrics.phase('wait', duration_ms),
     ...(deps.limits === undefined ? {} : { limits: deps.limits }),
   })
-  const strategy = createStrategy(deps.strategy, partsMaker(deps, flights, batcher)(deps.strategy))
+  const chosen = weighted(deps.strategy)
+  const way = createWay({ chosen, fallback: deps.fallback, partsOf: partsMaker(deps, flights, batcher) })
+  const watch = createConflictWatch({ rates: () => deps.metrics.strategyRates(), log: deps.log })
   const counted = (operation: Operation, outcome: Outcome): Outcome => {
-    deps.metrics.outcome(operation.verb, codeOf(outcome), strategy.name)
+    const { strategy, ttl_variant } = sentBy(operation, outcome) ?? { strategy: chosen[0]!.value, ttl_variant: null }
+    deps.metrics.outcome(operation.verb, codeOf(outcome), strategy, 1, ttl_variant ?? '')
     return outcome
   }
   const submit = async (operation: Operation, signal?: AbortSignal): Promise<Result<Reservation>> =>
     toReservation(counted(operation, await batcher.submit(operation, signal)))
   const inTransaction = async (tx: Knex.Transaction, operation: Operation): Promise<Outcome> =>
     counted(operation, await flyIn(flights, tx, operation))
-  const toReserve = (request: ReserveRequest): Reserve => ({
-    verb: 'reserve',
-    id: newId(),
-    lines: sumLines(request.lines),
-    request,
-    ttl_seconds: request.ttl_seconds ?? deps.ttl_seconds,
-    strategy: strategy.name,
-    ttl_variant: null,
-  })
+  const toReserve = reserveMaker(weighted(deps.ttl_seconds), way.nameOf)
 
   return {
     reserve(request, signal) {
       const operation = toReserve(request)
-      return strategy.reserve(operation, signal).then((outcome) => counted(operation, outcome))
+      return way.reserve(operation, signal).then((outcome) => counted(operation, outcome))
     },
     confirm: (request, signal) => submit(toConfirm(request), signal),
     release: (request, signal) => submit(toRelease(request), signal),
@@ -130,14 +132,16 @@ export function createReservations(deps: ReservationsDeps): Reservations {
     extendIn: async (tx, request) => toReservation(await inTransaction(tx, { verb: 'extend', ...request })),
     read: (id) => readReservation(deps.reads, id),
     list: (filter) => listReservations(deps.reads, filter),
-    hasRoom: (requests) => strategy.hasRoom(requests) && batcher.hasRoom(requests),
+    hasRoom: (requests) => way.hasRoom(requests) && batcher.hasRoom(requests),
     queue: () => batcher.state(),
     isBusy: () => performance.now() - flown_at < BUSY_MS,
     async start() {
-      await strategy.start?.()
+      await way.start()
+      watch.start()
     },
     async stop() {
-      await Promise.all([strategy.stop(), batcher.stop()])
+      watch.stop()
+      await Promise.all([way.stop(), batcher.stop()])
     },
   }
 }
@@ -160,6 +164,43 @@ function partsMaker(
     log,
   }
   return (name) => ({ ...shared, meter: metrics.strategy(name) })
+}
+
+/** Makes operations of requests, each with the strategy and the hold time that its buyer gets. */
+function reserveMaker(
+  times: readonly Weighted<number>[],
+  nameOf: (request: ReserveRequest, id: string) => string,
+): (request: ReserveRequest) => Reserve {
+  const is_split = times.length > 1
+  // Made once, and not for each request.
+  const holds = times.map(({ value, weight }) => ({
+    value: { seconds: value, variant: is_split ? String(value) : null },
+    weight,
+  }))
+  const holdOf = createSplit(holds, 'ttl')
+  return (request) => {
+    const id = newId()
+    const hold = request.ttl_seconds === undefined ? holdOf(request, id) : undefined
+    return {
+      verb: 'reserve',
+      id,
+      lines: sumLines(request.lines),
+      request,
+      ttl_seconds: hold?.seconds ?? request.ttl_seconds!,
+      strategy: nameOf(request, id),
+      ttl_variant: hold?.variant ?? null,
+    }
+  }
+}
+
+function weighted<T extends string | number>(choice: T | readonly Weighted<T>[]): readonly Weighted<T>[] {
+  return typeof choice === 'object' ? choice : [{ value: choice, weight: 1 }]
+}
+
+/** What an outcome is counted under: the reservation's own, also when its end is told by a process that works otherwise. */
+function sentBy(operation: Operation, outcome: Outcome): Pick<Reservation, 'strategy' | 'ttl_variant'> | undefined {
+  if (operation.verb === 'reserve') return operation
+  return outcome.ok ? outcome.value.reservation : undefined
 }
 
 function connectionsOf(pool: Knex): number {

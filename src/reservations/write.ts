@@ -8,6 +8,7 @@ import {
   type Moved,
   type Recorded,
 } from '../stock/counters.ts'
+import { lockLevels } from '../stock/queries.ts'
 import { reservationJson } from './json.ts'
 import type { Step } from './plan.ts'
 import type { Line } from './reservation.ts'
@@ -28,10 +29,35 @@ export async function moveAndRecord(tx: Knex.Transaction, steps: readonly Step[]
   return { fits: true, locked_at: move.locked_at }
 }
 
-/** The first half of {@link moveAndRecord}; sent before this returns. */
-export function moveFor(tx: Knex.Transaction, steps: readonly Step[]): Promise<Moved | typeof UNMOVED> {
+/**
+ * The first half of {@link moveAndRecord}; sent before this returns.
+ *
+ * @param as_read counters that must not have changed since: see {@link moveCounters}
+ */
+export function moveFor(
+  tx: Knex.Transaction,
+  steps: readonly Step[],
+  as_read?: ReadonlyMap<string, Counter>,
+): Promise<Moved | typeof UNMOVED> {
   const changes = steps.flatMap((step) => step.changes)
-  return changes.length === 0 ? Promise.resolve(UNMOVED) : moveCounters(tx, changes)
+  return changes.length === 0 ? Promise.resolve(UNMOVED) : moveCounters(tx, changes, as_read)
+}
+
+/**
+ * Locks the counters of a plan's steps, in SKU order, and moves none of them: what they hold is to be looked at first.
+ *
+ * @param onLocked told how long the locks took, in milliseconds
+ */
+export async function lockFor(
+  tx: Knex.Transaction,
+  steps: readonly Step[],
+  onLocked?: (duration_ms: number) => void,
+): Promise<Extract<Moved, { fits: false }>> {
+  const started = performance.now()
+  const skus = new Set(steps.flatMap((step) => step.changes.map((change) => change.sku)))
+  const levels = await lockLevels(tx, [...skus])
+  onLocked?.(performance.now() - started)
+  return { fits: false, counters: new Map(levels.map((level) => [level.sku, level])) }
 }
 
 const UNMOVED = { fits: true, recorded: [], at: null, locked_at: null } as const

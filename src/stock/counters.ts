@@ -42,11 +42,16 @@ export type Moved =
  * calls {@link writeRecorded} in the same transaction. Locks are the last that a transaction takes (see the lock order).
  *
  * @param changes at least one; a SKU may appear in any number of them
+ * @param as_read counters as they were read before: none moves unless the `seq` of each still is the same
  * @throws a CHECK violation of `stock_covers_reserved` if more would be given back than is held
  */
-export async function moveCounters(db: Executor, changes: readonly Change[]): Promise<Moved> {
+export async function moveCounters(
+  db: Executor,
+  changes: readonly Change[],
+  as_read?: ReadonlyMap<string, Counter>,
+): Promise<Moved> {
   const moves = sumMoves(changes)
-  const locked = await lockAndMove(db, moves)
+  const locked = await lockAndMove(db, moves, as_read && moves.map(({ sku }) => as_read.get(sku)?.seq ?? null))
   const counters = new Map<string, Counter>()
   for (const { sku, stock, temp_reserved_stock, seq } of locked) counters.set(sku, { stock, temp_reserved_stock, seq })
   const first = locked[0]

@@ -49,20 +49,43 @@ export type MovedRow = {
  * so that it can't move one SKU without the other, the verdict asks the snapshot too (`seen`).
  * Each join names the SKUs again, or the planner reads the whole table for it: 5 of 12 ms with 520 of 10,000 counters.
  * `at` never runs backwards on a SKU, even if the server's clock does: events are ordered by it.
+ *
+ * @param seqs one for each move: none is moved unless each counter's `seq` still is this
  */
-export function lockAndMove(db: Executor, moves: readonly Move[]): Promise<MovedRow[]> {
+export function lockAndMove(
+  db: Executor,
+  moves: readonly Move[],
+  seqs?: readonly (number | null)[],
+): Promise<MovedRow[]> {
   const skus = arrayOf(moves, (move) => move.sku)
-  return rows<MovedRow>(
-    db,
-    `WITH need AS MATERIALIZED (
-       SELECT * FROM unnest(?::text[], ?::bigint[], ?::integer[], ?::integer[], ?::integer[])
-         AS n (sku, need, stock_delta, reserved_delta, changes)
+  return rows<MovedRow>(db, seqs === undefined ? LOCK_AND_MOVE : LOCK_AND_MOVE_AS_READ, [
+    skus,
+    arrayOf(moves, (move) => move.need),
+    arrayOf(moves, (move) => move.stock_delta),
+    arrayOf(moves, (move) => move.reserved_delta),
+    arrayOf(moves, (move) => move.changes),
+    ...(seqs === undefined ? [] : [seqs]),
+    skus,
+    moves.length,
+    skus,
+    skus,
+  ])
+}
+
+const LOCK_AND_MOVE = lockAndMoveSql({ as_read: false })
+const LOCK_AND_MOVE_AS_READ = lockAndMoveSql({ as_read: true })
+
+function lockAndMoveSql({ as_read }: { as_read: boolean }): string {
+  return `WITH need AS MATERIALIZED (
+       SELECT * FROM unnest(?::text[], ?::bigint[], ?::integer[], ?::integer[], ?::integer[]${as_read ? ', ?::bigint[]' : ''})
+         AS n (sku, need, stock_delta, reserved_delta, changes${as_read ? ', seq' : ''})
      ), locked AS MATERIALIZED (
        SELECT sku, stock, temp_reserved_stock, seq, updated_at FROM stock
        WHERE sku = ANY (?::text[]) ORDER BY sku FOR NO KEY UPDATE
      ), verdict AS MATERIALIZED (
        SELECT count(*) = ?::bigint AND bool_and(l.stock - l.temp_reserved_stock >= n.need)
-                AND bool_and(seen.stock - seen.temp_reserved_stock >= n.need) AS fits,
+                AND bool_and(seen.stock - seen.temp_reserved_stock >= n.need)
+                ${as_read ? 'AND bool_and(l.seq = n.seq)' : ''} AS fits,
               greatest(clock_timestamp(), max(l.updated_at) + interval '1 microsecond') AS at,
               (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS locked_at_ms
        FROM locked l JOIN need n USING (sku) JOIN stock seen USING (sku)
@@ -75,23 +98,12 @@ export function lockAndMove(db: Executor, moves: readonly Move[]): Promise<Moved
            updated_at = v.at
        FROM need n, verdict v
        WHERE s.sku = n.sku AND s.sku = ANY (?::text[]) AND v.fits AND s.stock - s.temp_reserved_stock >= n.need
+             ${as_read ? 'AND s.seq = n.seq' : ''}
        RETURNING s.sku
      )
      SELECT l.sku, l.stock, l.temp_reserved_stock, l.seq,
             (SELECT count(*) FROM moved) AS moved, v.at::text AS at, v.locked_at_ms
-     FROM locked l, verdict v`,
-    [
-      skus,
-      arrayOf(moves, (move) => move.need),
-      arrayOf(moves, (move) => move.stock_delta),
-      arrayOf(moves, (move) => move.reserved_delta),
-      arrayOf(moves, (move) => move.changes),
-      skus,
-      moves.length,
-      skus,
-      skus,
-    ],
-  )
+     FROM locked l, verdict v`
 }
 
 /** Appends ledger rows, all with the time `at`. */
@@ -144,8 +156,12 @@ export async function insertMissingCounters(db: Executor, skus: readonly string[
 
 /** Locks the counters in SKU order, then reads them in a statement of its own, so that what was waited for is seen. */
 export async function lockLevels(db: Executor, skus: readonly string[]): Promise<Level[]> {
-  await rows(db, `SELECT 1 FROM stock WHERE sku = ANY (?::text[]) ORDER BY sku FOR NO KEY UPDATE`, [skus])
-  return selectLevels(db, skus)
+  // The second is sent right behind the first, and begins when that one has its locks.
+  const [, levels] = await Promise.all([
+    rows(db, `SELECT 1 FROM stock WHERE sku = ANY (?::text[]) ORDER BY sku FOR NO KEY UPDATE`, [skus]),
+    selectLevels(db, skus),
+  ])
+  return levels
 }
 
 /** A page of a SKU's ledger, newest first. */

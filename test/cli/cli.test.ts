@@ -175,6 +175,38 @@ test('verify is silent about what is right and names what is broken', async () =
   await rows(database.db, 'UPDATE stock SET stock = stock - 1 WHERE sku = ?', [sku])
 })
 
+test('report ttl shows what became of each hold time, for people and for programs', async () => {
+  const sku = await stocked(database.db, 10)
+  const since = new Date().toISOString()
+  const core = openCore(database, {
+    ttl_seconds: [
+      { value: 600, weight: 1_000_000 },
+      { value: 1, weight: 1 },
+    ],
+  })
+  const paid = await hold(core.reservations, [{ sku, quantity: 3 }])
+  await core.reservations.confirm({ id: paid.id })
+  const left = await hold(core.reservations, [{ sku, quantity: 2 }])
+  await core.reservations.release({ id: left.id })
+  await hold(core.reservations, sku, { ttl_seconds: 60 })
+  await core.stop()
+  const [text, json, wrong] = [
+    await cli(`report ttl --since ${since}`),
+    await cli(`report ttl --json --since ${since}`),
+    await cli('report ttl --since yesterday'),
+  ]
+  expect(text.stdout).toMatch(
+    /^ttl +holds +paid +paid % +released +expired +pending +units held +units sold +units returned$/m,
+  )
+  expect(text.stdout).toMatch(/^600 s +2 +1 +50\.0 +1 +0 +0 +5 +3 +2$/m)
+  expect(text.stdout).toMatch(/^- +1 +0 +- +0 +0 +1 +1 +0 +0$/m)
+  expect(JSON.parse(json.stdout)).toEqual([
+    expect.objectContaining({ ttl_variant: '600', holds: 2, confirmed: 1, units_returned: 2 }),
+    expect.objectContaining({ ttl_variant: null, holds: 1 }),
+  ])
+  expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining('such as 2026-11-01') })
+})
+
 test('status says how things are and what to do, and ends with 1 while there is something to do', async () => {
   const [text, json] = [await cli('status'), await cli('status --json')]
   expect(text).toMatchObject({ code: 1, stdout: expect.stringContaining('schema current') })

@@ -63,8 +63,8 @@ test('what is observed is exposed', async () => {
     ]),
   )
   expect(metrics.rates()).toEqual([
-    { labels: { verb: 'reserve', code: 'ok', strategy: 'batched' }, last_minute: 3 },
-    { labels: { verb: 'reserve', code: 'insufficient_stock', strategy: 'batched' }, last_minute: 1 },
+    { labels: { verb: 'reserve', code: 'ok', strategy: 'batched', variant: '' }, last_minute: 3 },
+    { labels: { verb: 'reserve', code: 'insufficient_stock', strategy: 'batched', variant: '' }, last_minute: 1 },
   ])
 })
 

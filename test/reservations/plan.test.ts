@@ -58,7 +58,10 @@ function viewOf(stock: Record<string, [stock: number, reserved: number]>, stored
   return {
     now: NOW,
     counters: new Map(
-      Object.entries(stock).map(([sku, [units, reserved]]) => [sku, { stock: units, temp_reserved_stock: reserved }]),
+      Object.entries(stock).map(([sku, [units, reserved]]) => [
+        sku,
+        { stock: units, temp_reserved_stock: reserved, seq: 1 },
+      ]),
     ),
     reservations: new Map(stored.map((one) => [one.id, one])),
     keyed: undefined,

@@ -1,0 +1,89 @@
+import { afterEach, expect, jest, test } from '@jest/globals'
+import { refused } from '../../src/errors.ts'
+import { createTurns, LENGTH_MAX, WAIT_MS_MAX } from '../../src/reservations/strategies/turns.ts'
+import type { Outcome } from '../../src/reservations/plan.ts'
+import { gate } from '../factories.ts'
+
+/** The line in which reserves wait for a transaction of their own. */
+
+const DONE = refused({ code: 'insufficient_stock', shortages: [] })
+
+afterEach(() => void jest.useRealTimers())
+
+function codeOf(outcome: Outcome): string {
+  return outcome.ok ? 'ok' : outcome.refusal.code
+}
+
+test('no more work at once than there are turns, and whoever came first is first', async () => {
+  const turns = createTurns({ at_once_max: 2 })
+  const began: number[] = []
+  let working = 0
+  let most = 0
+  const taken = Array.from({ length: 10 }, (_, n) =>
+    turns.take(async () => {
+      began.push(n)
+      most = Math.max(most, (working += 1))
+      await new Promise((resolve) => setImmediate(resolve))
+      working -= 1
+      return DONE
+    }),
+  )
+  expect((await Promise.all(taken)).map(codeOf)).toEqual(Array(10).fill('insufficient_stock'))
+  expect(most).toBe(2)
+  expect(began).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+})
+
+test('so many wait that no more can: a new one is refused at once, and has room when one has gone', async () => {
+  const turns = createTurns({ at_once_max: 1 })
+  const { opened, open } = gate()
+  const taken = Array.from({ length: LENGTH_MAX }, () => turns.take(() => opened.then(() => DONE)))
+  expect(turns.hasRoom(1)).toBe(false)
+  expect(codeOf(await turns.take(() => Promise.resolve(DONE)))).toBe('overloaded')
+  open()
+  await Promise.all(taken)
+  expect(turns.hasRoom(LENGTH_MAX)).toBe(true)
+})
+
+test('what has waited for too long is answered and never executed', async () => {
+  jest.useFakeTimers()
+  const turns = createTurns({ at_once_max: 1 })
+  const { opened, open } = gate()
+  const first = turns.take(() => opened.then(() => DONE))
+  let ran = false
+  const late = turns.take(() => {
+    ran = true
+    return Promise.resolve(DONE)
+  })
+  await jest.advanceTimersByTimeAsync(WAIT_MS_MAX + 1)
+  open()
+  expect([codeOf(await first), codeOf(await late)]).toEqual(['insufficient_stock', 'overloaded'])
+  expect(ran).toBe(false)
+})
+
+test('the client has left before its turn: answered and never executed', async () => {
+  const turns = createTurns({ at_once_max: 1 })
+  const { opened, open } = gate()
+  const client = new AbortController()
+  const first = turns.take(() => opened.then(() => DONE))
+  const second = turns.take(() => Promise.reject(new Error('executed')), { signal: client.signal })
+  client.abort()
+  open()
+  expect([codeOf(await first), codeOf(await second)]).toEqual(['insufficient_stock', 'overloaded'])
+})
+
+test('a bug in one is thrown to its owner, and the turn goes to the next', async () => {
+  const turns = createTurns({ at_once_max: 1 })
+  const bad = turns.take(() => Promise.reject(new Error('a bug')))
+  const good = turns.take(() => Promise.resolve(DONE))
+  await expect(bad).rejects.toThrow('a bug')
+  expect(codeOf(await good)).toBe('insufficient_stock')
+})
+
+test('told to stop: what waits is still executed, and then it is over', async () => {
+  const turns = createTurns({ at_once_max: 1 })
+  const taken = Array.from({ length: 3 }, () => turns.take(() => Promise.resolve(DONE)))
+  const stopped = turns.stop()
+  expect(codeOf(await turns.take(() => Promise.resolve(DONE)))).toBe('overloaded')
+  await stopped
+  expect((await Promise.all(taken)).map(codeOf)).toEqual(Array(3).fill('insufficient_stock'))
+})
