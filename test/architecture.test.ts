@@ -16,7 +16,7 @@ const STOREFRONT = ['catalog', 'customers', 'carts', 'orders', 'payments', 'coup
 const FLOORS: string[][] = [
   ['strategy_names', 'weights'],
   ['errors', 'config', 'tallies', 'iso_time', 'ids', 'log'],
-  ['database', 'metrics'],
+  ['database', 'metrics', 'redis'],
   ['outbox', 'keys'],
   ['stock'],
   ['reservations'],
