@@ -31,6 +31,8 @@ export type Measured = Stand & {
   retries: number
   /** The mean wait for a lock of the strategy's own; null if it waited for none. */
   lock_wait_ms: number | null
+  /** The mean times of what only this strategy does, by name. */
+  timings_ms: Record<string, number>
   /** What PostgreSQL ran, and the mean time of one, waiting for rows that are locked included. */
   statements: number
   statement_ms: number | null
@@ -59,6 +61,8 @@ export type Bench = {
   progress(doing: string): void
 }
 
+const LOCK_WAITS = 'stock_strategy_lock_wait_seconds'
+const DURATIONS = 'stock_strategy_duration_seconds'
 /** Whatever was under way may end before the next load begins. */
 const PAUSE_MS = 200
 
@@ -167,7 +171,7 @@ function metricsOf(
   grown: readonly Sample[][],
 ): Pick<
   Measured,
-  'outcomes' | 'conflicts' | 'retries' | 'lock_wait_ms' | 'transactions' | 'transaction_ms' | 'peak_pool'
+  'outcomes' | 'conflicts' | 'retries' | 'lock_wait_ms' | 'timings_ms' | 'transactions' | 'transaction_ms' | 'peak_pool'
 > {
   const all = grown.flat()
   const outcomes: Record<string, number> = {}
@@ -178,11 +182,18 @@ function metricsOf(
     outcomes,
     conflicts: total(all, 'stock_strategy_events_total', { event: 'conflict' }),
     retries: total(all, 'stock_strategy_events_total', { event: 'retry' }),
-    lock_wait_ms: meanMs(all, 'stock_strategy_lock_wait_seconds'),
+    lock_wait_ms: meanMs(all, LOCK_WAITS),
+    timings_ms: timingsOf(all),
     transactions: total(all, 'stock_batch_phase_duration_seconds_count', { phase: 'write' }),
     transaction_ms: meanMs(all, 'stock_batch_phase_duration_seconds', { phase: 'write' }),
     peak_pool: Math.max(0, ...grown.map(peakPoolUse)),
   }
+}
+
+function timingsOf(samples: readonly Sample[]): Record<string, number> {
+  const names = new Set(samplesOf(samples, `${DURATIONS}_count`).map(({ labels }) => labels['what']!))
+  const means = Array.from(names, (what) => [what, meanMs(samples, DURATIONS, { what })] as const)
+  return Object.fromEntries(means.filter((one): one is readonly [string, number] => one[1] !== null))
 }
 
 function statementsOf(before: Statements, after: Statements): Pick<Measured, 'statements' | 'statement_ms'> {

@@ -48,7 +48,9 @@ const transact: Transact = async (work) => {
 async function reserve(request: ReserveRequest): Promise<Result<Reserved>> {
   const [line] = request.lines
   const created_at = new Date()
-  const expires_at = new Date(created_at.getTime() + (request.ttl_seconds ?? config.reservation_ttl_seconds) * 1000)
+  const expires_at = new Date(
+    created_at.getTime() + (request.ttl_seconds ?? config.reservation_ttl_seconds[0]!.value) * 1000,
+  )
   const wanted = { id: newId(), ...line!, created_at, expires_at }
   const tried = await reserveUnsafely({ name: name!, tables: tables!, transact }, wanted)
   if ('stopped_by' in tried) {
