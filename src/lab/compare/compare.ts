@@ -1,19 +1,18 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { openDatabases, type Databases } from '../bench/database.ts'
 import { openHome, type BenchHome } from '../bench/home.ts'
 import { describeMachine } from '../bench/machine.ts'
 import { createPool } from '../../database/pool.ts'
 import { startDrivers, type Drivers } from '../load/drive.ts'
 import { breaksSection } from './breaks.ts'
-import { svgOf } from './chart.ts'
 import { couponSection } from './coupon.ts'
 import { crowdSection, loadsOf, measureAll } from './crowd.ts'
 import { indexesSection } from './indexes.ts'
 import { httpSection } from './http.ts'
 import type { Bench } from './measure.ts'
 import type { Options } from './options.ts'
+import { writeReport } from './files.ts'
 import { findRedis } from './redis.ts'
-import { count, markdownOf, replaceSection, tellLeftOut, tellSection, type Report, type Section } from './report.ts'
+import { count, tellLeftOut, tellSection, type Report, type Section } from './report.ts'
 import { countStatements, STATEMENTS_LIBRARY } from './statements.ts'
 
 /** Runs one comparison and tells what it came to. Nothing it started is left when it ends. */
@@ -48,7 +47,7 @@ export async function runCompare(options: Options, { command, say, progress }: T
     await fill(report, options, { bench, home, say: (section) => say(tellSection(section)) })
     progress('')
     if (report.left_out.length > 0) say(tellLeftOut(report.left_out))
-    write(report, options)
+    writeReport(report, options)
     return report
   } finally {
     drivers?.stop()
@@ -103,14 +102,4 @@ function titleOf({ mode, buyers, stock, sku_count, processes, pool_max }: Option
   if (mode.kind === 'rate') return `Buyers at a rate, ${mode.seconds} s each: ${skus}, ${served}`
   if (mode.kind === 'conflict') return `${count(buyers)} buyers, some of whom meet on one SKU: ${served}`
   return `${count(buyers)} buyers at once for ${count(stock ?? buyers)} units: ${skus}, ${served}`
-}
-
-/** @throws if a file can't be written */
-function write(report: Report, { json, markdown, section, svg }: Options): void {
-  if (json !== undefined) writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`)
-  if (svg !== undefined) writeFileSync(svg, svgOf(report))
-  if (markdown === undefined) return
-  const text = markdownOf(report)
-  const document = existsSync(markdown) ? readFileSync(markdown, 'utf8') : ''
-  writeFileSync(markdown, replaceSection(document, section, text) ?? text)
 }

@@ -5,7 +5,7 @@ import { place, stockLoads, type Load, type Placed } from './loads.ts'
 import { measureRound, type Bench, type Measured, type Round } from './measure.ts'
 import type { Options } from './options.ts'
 import { count, ms, type Bar, type Chart, type Report, type Section, type Table } from './report.ts'
-import { sourceOf } from './sources.ts'
+import { OF_SOURCES, sourceOf } from './sources.ts'
 import { createScratchTables } from './unsafe.ts'
 
 /** The same crowd before each contender, and what became of it. */
@@ -122,9 +122,10 @@ export function crowdSection(title: string, found: readonly Found[], loads: read
         ? [`of ${rounds} rounds the one in the middle by its last answer; oversold and uncounted: the worst of all`]
         : []),
       ...WORDS,
+      ...(hasSources(outcomes) ? [OF_SOURCES] : []),
       ...unheard(outcomes),
     ],
-    faults: faultsOf(outcomes),
+    faults: found.length === 0 ? ['nothing could be measured'] : faultsOf(outcomes),
     chart: chartOf(title, outcomes, loads),
     data: { loads, found },
   }
@@ -149,7 +150,7 @@ function tableOfAnswers(
   outcomes: readonly Outcome[],
   { several, rounds }: { several: boolean; rounds: number },
 ): Table {
-  const sources = outcomes.some(({ name, load }) => sourceOf(name, load) !== undefined)
+  const sources = hasSources(outcomes)
   const head = ['strategy', 'last answer, ms', ...(rounds > 1 ? ['min–max'] : []), 'mean', 'p50', 'p95', 'p99']
     .concat(['successes', 'refusals', '503', 'unanswered'])
     .concat(sources ? ['the sources'] : [])
@@ -189,6 +190,10 @@ function tableOfWork(outcomes: readonly Outcome[], several: boolean): Table {
     verify,
   ])
   return withLoads({ title: 'what it took, and what was left', head, rows }, outcomes, several)
+}
+
+function hasSources(outcomes: readonly Outcome[]): boolean {
+  return outcomes.some(({ name, load }) => sourceOf(name, load) !== undefined)
 }
 
 /** With several loads each row says which one it is of. */

@@ -86,7 +86,8 @@ export function planOf(load: Placed, ports: readonly number[], api_key: string):
     scenario: buyersOf(load),
     connections: rate === undefined ? buyers : Math.min(buyers, CONNECTIONS_MAX),
     count_max: buyers,
-    duration_ms: rate === undefined ? TIMEOUT_MS : (buyers / rate) * 1000,
+    // The millisecond is for the last buyer, whose turn a fraction could take away; nobody comes after.
+    duration_ms: rate === undefined ? TIMEOUT_MS : (buyers / rate) * 1000 + 1,
     ...(rate === undefined ? {} : { rate }),
     tolerate: ANSWERS,
     timeout_ms: TIMEOUT_MS,

@@ -1,5 +1,6 @@
 import { runCompare } from './compare.ts'
 import { tellContenders } from './contenders.ts'
+import { checkFiles } from './files.ts'
 import { readOptions, USAGE, type Ask, type Options } from './options.ts'
 import { findRedis } from './redis.ts'
 
@@ -13,7 +14,9 @@ const args = process.argv.slice(2)
 
 function chosen(): Options | Ask | undefined {
   try {
-    return readOptions(args)
+    const read = readOptions(args)
+    if (typeof read === 'object') checkFiles(read)
+    return read
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`)
     return undefined

@@ -78,19 +78,6 @@ function markdownTable(head: readonly string[], rows: readonly string[][]): stri
   return [line(head), `|${'---|'.repeat(head.length)}`, ...rows.map(line)].join('\n')
 }
 
-/**
- * A document with what stands between the comments `<!-- compare NAME -->` and `<!-- /compare NAME -->` replaced.
- *
- * @returns undefined if the document has no such place
- */
-export function replaceSection(document: string, name: string, markdown: string): string | undefined {
-  const [begin, end] = [`<!-- compare ${name} -->`, `<!-- /compare ${name} -->`]
-  const from = document.indexOf(begin)
-  const to = document.indexOf(end, from)
-  if (from < 0 || to < 0) return undefined
-  return `${document.slice(0, from + begin.length)}\n\n${markdown}\n${document.slice(to)}`
-}
-
 /** Milliseconds with as many digits as mean something; a dash where nothing was measured. */
 export function ms(value: number | null): string {
   return value === null ? '–' : number(value)
