@@ -26,6 +26,8 @@ export type LoadPlan = {
   timeout_ms?: number
   /** Which answers are timed: those that were accepted, unless this says all that are no fault. */
   timed?: 'accepted' | 'answered'
+  /** Milliseconds since the epoch, rising, at which the latencies of what is due from then on are counted apart. */
+  cuts?: readonly number[]
 }
 
 /** What one process saw. Times are milliseconds since the epoch. */
@@ -46,8 +48,8 @@ export type LoadCounts = {
   ended_at: number
   /** When the last answer came; `started_at` if none did. */
   last_answer_at: number
-  /** Of accepted answers, or of all that the plan times. */
-  latency: PackedHistogram
+  /** Of accepted answers, or of all that the plan times; one more than the plan has cuts. */
+  latencies: PackedHistogram[]
   /** Accepted answers in each {@link INTERVAL_MS} since the start. */
   timeline: number[]
 }
@@ -86,7 +88,7 @@ class Run {
   readonly #buffer = Buffer.allocUnsafe(READ_BYTES)
   readonly #lines = new Set<Line>()
   readonly #idle: Line[] = []
-  readonly #latency = new Histogram()
+  readonly #latencies: Histogram[]
   readonly #counts: LoadCounts
   /** Requests that are due and wait for a connection, from `#head` on: when they were due. */
   #backlog: number[] = []
@@ -108,6 +110,7 @@ class Run {
       const door = { host: `127.0.0.1:${port}`, api_key: plan.api_key, tolerate: plan.tolerate ?? [] }
       return { port, newTalk: createTalks(plan.scenario, door) }
     })
+    this.#latencies = Array.from({ length: (plan.cuts?.length ?? 0) + 1 }, () => new Histogram())
     this.#counts = {
       sent: 0,
       accepted: 0,
@@ -121,7 +124,7 @@ class Run {
       started_at: 0,
       ended_at: 0,
       last_answer_at: 0,
-      latency: { counts: [], sum_us: 0, max_us: 0 },
+      latencies: [],
       timeline: [],
     }
     this.result = new Promise((resolve) => (this.#finish = resolve))
@@ -207,7 +210,7 @@ class Run {
     if (verdict === 'wrong') this.#noteWrong(`${status} ${body.toString('utf8', 0, 300)}`)
     else counts[verdict]++
     if (verdict === 'accepted' || (verdict === 'tolerated' && this.#plan.timed === 'answered')) {
-      this.#latency.record((now - line.due) * 1000)
+      this.#latencyOf(line.due).record((now - line.due) * 1000)
     }
     if (verdict === 'accepted') {
       const interval = Math.floor((now - this.#started) / INTERVAL_MS)
@@ -218,6 +221,12 @@ class Run {
     if (keep_alive) this.#free(line)
     else line.socket?.destroy()
     this.#endIfDone()
+  }
+
+  #latencyOf(due: number): Histogram {
+    const at = performance.timeOrigin + due
+    const next = this.#plan.cuts?.findIndex((cut) => at < cut) ?? -1
+    return next < 0 ? this.#latencies.at(-1)! : this.#latencies[next]!
   }
 
   /** A connection has nothing under way: it takes what is due next, or waits. */
@@ -345,7 +354,7 @@ class Run {
       ...this.#counts,
       unsent: waiting,
       ended_at: performance.timeOrigin + now,
-      latency: this.#latency.pack(),
+      latencies: this.#latencies.map((histogram) => histogram.pack()),
       timeline,
     })
   }
