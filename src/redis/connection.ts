@@ -23,6 +23,9 @@ const DISCONNECT_TIMEOUT_MS = 100
 /** A dead peer is noticed by the kernel after a few of these, also on a connection that only listens. */
 const KEEP_ALIVE_MS = 5000
 
+/** The client's own words speak of its settings. */
+const REASONS: Record<string, string> = { MaxRetriesPerRequestError: 'the connection broke' }
+
 /** Redis could not be asked, or its answer did not come. */
 export class RedisUnavailable extends Error {
   /** Whether it may have done all the same what it was asked. */
@@ -30,7 +33,7 @@ export class RedisUnavailable extends Error {
 
   constructor(address: string, cause?: unknown) {
     // Not instanceof: under jest the sockets' errors come from another realm.
-    const why = isNativeError(cause) ? cause.message : 'there is no connection'
+    const why = isNativeError(cause) ? (REASONS[cause.name] ?? cause.message) : 'there is no connection'
     super(`Redis at ${address} is not available: ${why}`, { cause })
     this.name = 'RedisUnavailable'
     this.is_in_doubt = cause !== undefined
@@ -94,7 +97,8 @@ export function createRedis({ url, log, name, onReady, observe }: RedisOptions):
     const now = performance.now()
     if (lost_at !== undefined && now - lost_at < LOG_INTERVAL_MS) return
     lost_at = now
-    log.error({ err: error, redis: address }, 'Redis is not available')
+    // Not the error itself: one of the handshake carries the password that it was sent.
+    log.error({ reason: error.message, redis: address }, 'Redis is not available')
   })
   client.on('ready', () => {
     log.info({ redis: address }, lost_at === undefined ? 'connected to Redis' : 'Redis is back')

@@ -42,3 +42,11 @@ export function count(words: readonly string[]): Record<string, number> {
   for (const word of words) counts[word] = (counts[word] ?? 0) + 1
   return counts
 }
+
+/** Does it again and again until it is told that this is over. */
+export async function repeat(over: AbortSignal, act: () => Promise<unknown>): Promise<void> {
+  for (;;) {
+    if (over.aborted) return
+    await act()
+  }
+}

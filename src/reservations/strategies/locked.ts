@@ -78,7 +78,7 @@ export function createLocked(name: StrategyName, { turns, fly, db, meter }: Stra
       })
       return held ?? NOT_HAD
     } catch (error) {
-      if (error instanceof RedisUnavailable) return redisGone(error)
+      if (error instanceof RedisUnavailable) return redisGone()
       throw error
     } finally {
       for (const sku of skus) leave(waiting, sku)

@@ -40,7 +40,7 @@ export function createRedisStrategy(parts: StrategyParts): Strategy {
       await refreshLevels(db, levels, first.skus)
       return (await levels.admit(id, lines)).kind === 'admitted'
     } catch (error) {
-      if (error instanceof RedisUnavailable) return redisGone(error)
+      if (error instanceof RedisUnavailable) return redisGone()
       // The look in the database that follows will say so.
       if (error instanceof DatabaseUnavailable) return false
       throw error
@@ -52,7 +52,7 @@ export function createRedisStrategy(parts: StrategyParts): Strategy {
     const started = performance.now()
     meter.attempt()
     try {
-      const outcome = await flyAlone(fly, operation, { onConflict: meter.conflict })
+      const outcome = await flyAlone(fly, operation)
       if (!outcome.ok && outcome.refusal.code === 'insufficient_stock') {
         // Redis had more than there is, and would send the next one here too.
         meter.conflict()

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import { refused, type Refusal } from '../../errors.ts'
-import type { RedisConnection, RedisUnavailable } from '../../redis/connection.ts'
+import type { RedisConnection } from '../../redis/connection.ts'
 import type { StrategyName } from '../../strategy_names.ts'
 import { CannotStart } from './strategy.ts'
 
@@ -22,7 +22,7 @@ export async function startOn(connections: readonly RedisConnection[], log: Logg
   if (away.length > 0) log.error({ redis: away }, 'started without Redis; it is used as soon as it can be reached')
 }
 
-/** Nothing was written, and nothing will be. */
-export function redisGone(error: RedisUnavailable): { ok: false; refusal: Refusal } {
-  return refused({ code: 'strategy_unavailable', detail: `${error.message}.` })
+/** Nothing was written, and nothing will be. Where Redis is and what is wrong with it is in the log, not for the buyer. */
+export function redisGone(): { ok: false; refusal: Refusal } {
+  return refused({ code: 'strategy_unavailable', detail: 'Redis, which is asked first, does not answer.' })
 }

@@ -8,7 +8,10 @@ import { selectLevelPage, selectLevels } from '../../stock/queries.ts'
 
 /** SKUs that are compared at once. */
 const PAGE_SIZE = 500
-/** A difference is looked at so often, because a change that was just committed is still on its way to Redis. */
+/**
+ * A difference is looked at so often, because a change that was just committed is still on its way to Redis; it lasts if Redis
+ * said the same each time.
+ */
 const LOOKS_MAX = 4
 const LOOK_INTERVAL_MS = 100
 /** Findings that are named; the rest are only counted. */
@@ -64,7 +67,8 @@ export async function syncLevels(db: Knex, levels: Levels, signal?: AbortSignal)
           )
     addTo(report, [...put, ...again])
     report.skus += page.length
-  } while (after !== null && signal?.aborted !== true)
+    if (signal?.aborted === true) break
+  } while (after !== null)
   return report
 }
 
@@ -119,11 +123,9 @@ async function findLasting(db: Knex, levels: Levels, skus: readonly string[]): P
   let found = await findDifferences(db, levels, skus)
   for (let looks = 1; looks < LOOKS_MAX && found.length > 0; looks++) {
     await delay(LOOK_INTERVAL_MS)
-    found = await findDifferences(
-      db,
-      levels,
-      found.map(({ sku }) => sku),
-    )
+    const before = new Map(found.map(({ sku, redis }) => [sku, redis.seq]))
+    const again = await findDifferences(db, levels, [...before.keys()])
+    found = again.filter(({ sku, redis }) => before.get(sku) === redis.seq)
   }
   return found
 }
