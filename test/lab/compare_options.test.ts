@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CONTENDERS, lastWords, tellContenders } from '../../src/lab/compare/contenders.ts'
 import { checkFiles, writeReport } from '../../src/lab/compare/files.ts'
-import { readOptions, type Options } from '../../src/lab/compare/options.ts'
+import { readOptions, withoutFiles, type Options } from '../../src/lab/compare/options.ts'
 import type { Report } from '../../src/lab/compare/report.ts'
 import { STRATEGY_NAMES } from '../../src/strategy_names.ts'
 
@@ -84,6 +84,11 @@ test.each([
   ['50', 'Unexpected argument'],
 ])('%s is refused with what is wrong', (line, words) => {
   expect(() => readOptions(line.split(' '))).toThrow(words)
+})
+
+test('a report names the flags that made it, not the files that it went to', () => {
+  const args = ['--buyers', '5', '--json', 'a.json', '--quick', '--svg=b.svg', '--section', 'sale', '--rate', '7']
+  expect(withoutFiles(args)).toEqual(['--buyers', '5', '--quick', '--rate', '7'])
 })
 
 test('the list says what each is, and what is missing here', () => {

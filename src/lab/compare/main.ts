@@ -1,7 +1,7 @@
 import { runCompare } from './compare.ts'
 import { tellContenders } from './contenders.ts'
 import { checkFiles } from './files.ts'
-import { readOptions, USAGE, type Ask, type Options } from './options.ts'
+import { readOptions, USAGE, withoutFiles, type Ask, type Options } from './options.ts'
 import { findRedis } from './redis.ts'
 
 /** npm run compare: every way to win the race, side by side. */
@@ -36,7 +36,8 @@ if (options === undefined) {
 } else if (options === 'list') {
   process.stdout.write(`${tellContenders(await findRedis())}\n`)
 } else {
-  const command = ['npm run compare', ...(args.length > 0 ? ['--', ...args] : [])].join(' ')
+  const flags = withoutFiles(args)
+  const command = ['npm run compare', ...(flags.length > 0 ? ['--', ...flags] : [])].join(' ')
   const report = await runCompare(options, { command, say: (text) => void process.stdout.write(`${text}\n`), progress })
   process.exit(report.sections.some(({ faults }) => faults.length > 0) ? 1 : 0)
 }

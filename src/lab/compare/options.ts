@@ -94,6 +94,12 @@ export function readOptions(args: readonly string[]): Options | Ask {
   }
 }
 
+/** The flags that say what is measured, without those that say where it is written. */
+export function withoutFiles(args: readonly string[]): string[] {
+  const files = /^--(json|markdown|section|svg)(=|$)/
+  return args.filter((arg, i) => !files.test(arg) && !/^--(json|markdown|section|svg)$/.test(args[i - 1] ?? ''))
+}
+
 type Values = ReturnType<typeof parse>
 
 function parse(args: readonly string[]) {
