@@ -152,14 +152,25 @@ function stockRoom(db: Knex, onMoved: OnMoved): Parameters<typeof createApp>[0][
 
 function watch(metrics: Metrics, pools: Record<string, Knex>, reservations: Reservations): void {
   metrics.watchQueue(() => reservations.queue())
-  for (const [name, db] of Object.entries(pools)) {
-    const pool = (db.client as { pool: { numUsed(): number; numFree(): number; numPendingAcquires(): number } }).pool
-    metrics.watchPool(name, () => ({
-      used: pool.numUsed(),
-      free: pool.numFree(),
-      pending: pool.numPendingAcquires(),
-    }))
-  }
+  for (const [name, db] of Object.entries(pools)) watchPool(metrics, name, db)
+}
+
+type Pool = {
+  numUsed(): number
+  numFree(): number
+  numPendingAcquires(): number
+  on(event: 'acquireSuccess', listener: () => void): void
+}
+
+/** Shows a pool's use in the metrics, also that of a pool which something else than the service brings along. */
+export function watchPool(metrics: Metrics, name: string, db: Knex): void {
+  const { pool } = db.client as { pool: Pool }
+  const acquired = metrics.watchPool(name, () => ({
+    used: pool.numUsed(),
+    free: pool.numFree(),
+    pending: pool.numPendingAcquires(),
+  }))
+  pool.on('acquireSuccess', () => acquired(pool.numUsed()))
 }
 
 /** The sweeper alone, for the command line: the same one, with the same hooks. */
