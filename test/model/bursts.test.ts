@@ -110,6 +110,8 @@ const REFUSALS = [
   'already_released',
   'reservation_expired',
   'stock_conflict',
+  // By `conditional`, where the machine is slow.
+  'overloaded',
 ]
 
 /** What may have happened to one line of a hold, in the words of the ledger. */

@@ -1,3 +1,4 @@
+import type { ReserveRequest } from '../../src/reservations/reservation.ts'
 import type { StrategyName } from '../../src/strategy_names.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {
@@ -25,6 +26,7 @@ import { lockLevels } from '../../src/stock/queries.ts'
 
 const CROWD = 1000
 const UNITS = 100
+const TRIES_MAX = 20
 
 /**
  * Adds the tests of one strategy to a file.
@@ -79,7 +81,9 @@ export function testRaces(strategy: StrategyName, options: () => CoreOptions = (
 
     test('a thousand buyers race for a hundred units: a hundred hold one, nine hundred are refused', async () => {
       const sku = await stocked(database.db, UNITS)
-      const answers = await Promise.all(Array.from({ length: CROWD }, () => one.reservations.reserve(wants(sku))))
+      const answers = await Promise.all(
+        Array.from({ length: CROWD }, (_, n) => insist(one, wants(sku, keyed(`crowd ${n}`)))),
+      )
       const codes = answers.map((answer) => (answer.ok ? 'held' : answer.refusal.code))
       expect(codes.filter((code) => code === 'held')).toHaveLength(UNITS)
       expect(codes.filter((code) => code === 'insufficient_stock')).toHaveLength(CROWD - UNITS)
@@ -184,4 +188,12 @@ export function testRaces(strategy: StrategyName, options: () => CoreOptions = (
       await stopping.stop()
     })
   })
+}
+
+/** Asks again, as its answer says, where a slow machine let a buyer wait for too long. */
+async function insist(core: Core, request: ReserveRequest): ReturnType<Core['reservations']['reserve']> {
+  for (let tries = 1; ; tries++) {
+    const answer = await core.reservations.reserve(request)
+    if (answer.ok || answer.refusal.code !== 'overloaded' || tries === TRIES_MAX) return answer
+  }
 }
