@@ -159,7 +159,6 @@ function listen({ server }: Service, { port, host }: Config): Promise<void> {
 }
 
 function inWords(error: unknown, config: Config): unknown {
-  if (error instanceof CannotStart) return new StartError(error.message)
   if (error instanceof WorkerError) return new StartError(error.message)
   return (error as NodeJS.ErrnoException).code === 'EADDRINUSE'
     ? new StartError(`port ${config.port} is taken; stop what listens there or set PORT to another one`)
@@ -218,7 +217,7 @@ function closeServer(service: Service): Promise<void> {
 
 main().catch(async (error: unknown) => {
   const message =
-    error instanceof ConfigError || error instanceof StartError
+    error instanceof ConfigError || error instanceof StartError || error instanceof CannotStart
       ? error.message
       : `the service could not start: ${error instanceof Error ? error.stack : String(error)}`
   process.exitCode = 1

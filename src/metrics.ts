@@ -378,7 +378,7 @@ function watchedMetrics(registry: Registry): Pick<Metrics, 'watchQueue' | 'watch
 
 const GATHERED = 256
 
-/** Finding a value's bucket takes 3 µs amid other work, and a tenth of that if many are done together. */
+/** Finding a value's bucket is cheaper when many are done together than amid other work. */
 function gather(observe: (value: number) => void): { observe: (value: number) => void; flush: () => void } {
   const values = new Float64Array(GATHERED)
   let count = 0

@@ -29,7 +29,7 @@ export type BatcherOptions = {
 const TRIES_MAX = 3
 
 /**
- * Answers sent in one turn of the event loop. Sending is half of what a request costs this process: sent all at once, the
+ * Answers sent in one turn of the event loop. Sending is among the dearest parts of a request: sent all at once, the
  * answers of a batch would keep the database waiting for the next statement.
  */
 const ANSWERS_PER_TURN = 32

@@ -2,8 +2,8 @@ import { isoTime } from '../iso_time.ts'
 import type { Line, Reservation } from './reservation.ts'
 
 /**
- * A reservation as JSON, in the contract's order. Put together by hand, because it is most of what an answer costs:
- * JSON.stringify takes four times as long.
+ * A reservation as JSON, in the contract's order. Put together by hand:
+ * JSON.stringify takes longer, and this runs for every hold.
  *
  * @param lineJson what stands for each line
  */

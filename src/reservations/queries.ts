@@ -32,7 +32,7 @@ export async function selectNow(db: Executor): Promise<Date> {
   return row.now
 }
 
-/** `now_ms` is a number because pg takes 3 µs to read a time, and there is one in each row. */
+/** `now_ms` is a number because pg parses a time slowly, and there is one in each row. */
 export type CounterRow = { now_ms: number; sku: string | null; stock: number; temp_reserved_stock: number; seq: number }
 
 /** The clock and the counters of those SKUs that exist; one row with a null SKU if none does. */

@@ -16,7 +16,7 @@ import { createSplit } from './split.ts'
 import { createConflictWatch } from './strategies/conflict_watch.ts'
 import { createWay } from './strategies/strategies.ts'
 import type { StrategyParts, StrategySettings } from './strategies/strategy.ts'
-import { createTurns } from './strategies/turns.ts'
+import { createEntrance, createTurns } from './strategies/turns.ts'
 
 /**
  * The core's front. Each verb stands here twice: through the queue, and in a caller's transaction, for what must commit
@@ -156,6 +156,7 @@ function partsMaker(
   batcher: Batcher,
 ): (name: StrategyName) => StrategyParts {
   const flights_max = Math.max(1, connectionsOf(core) - CONNECTIONS_KEPT)
+  const turns = createTurns({ at_once_max: flights_max })
   const shared = {
     submit: (operation: Operation, signal?: AbortSignal) => batcher.submit(operation, signal),
     queueHasRoom: (requests: number) => batcher.hasRoom(requests),
@@ -167,13 +168,12 @@ function partsMaker(
         listen(moved)
       }
     },
-    turns: createTurns({ at_once_max: flights_max }),
     flights_max,
     db: core,
     settings,
     log,
   }
-  return (name) => ({ ...shared, meter: metrics.strategy(name) })
+  return (name) => ({ ...shared, turns: createEntrance(turns), meter: metrics.strategy(name) })
 }
 
 /** Makes operations of requests, each with the strategy and the hold time that its buyer gets. */

@@ -111,7 +111,7 @@ function step(counters: Map<string, Counter>, change: Change): Recorded {
   counter.stock += change.stock_delta
   counter.temp_reserved_stock += change.reserved_delta
   counter.seq += 1
-  // Field by field: spread takes five times as long, and this runs for every line of every hold.
+  // Field by field: spread takes longer, and this runs for every line of every hold.
   return {
     sku: change.sku,
     kind: change.kind,

@@ -36,7 +36,7 @@ export type MovedRow = {
   moved: number
   /** When the locks were had: text, because a Date would lose the microseconds that order events. */
   at: string
-  /** The same by the clock alone, which `at` may be ahead of: a number, because pg takes 3 µs to read a time. */
+  /** The same by the clock alone, which `at` may be ahead of: a number, because pg parses a time slowly. */
   locked_at_ms: number
 }
 

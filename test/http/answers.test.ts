@@ -162,6 +162,11 @@ describe('refusals', () => {
     [{ code: 'overloaded', detail: 'too many' }, 503, { outcome: 'none', retry_after: '1' }],
     [{ code: 'stock_conflict' }, 503, { outcome: 'none', retry_after: '1' }],
     [{ code: 'database_unavailable', outcome: 'unknown' }, 503, { outcome: 'unknown', retry_after: '2' }],
+    [
+      { code: 'strategy_unavailable', detail: 'Redis does not answer' },
+      503,
+      { code: 'database_unavailable', outcome: 'none', retry_after: '2' },
+    ],
   ]
 
   test.each(refusals)('$code is answered with its status and members', async (refusal, status, expected) => {

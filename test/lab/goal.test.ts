@@ -53,10 +53,10 @@ test("a goal's verdict is its worst row's", () => {
 })
 
 function load(changes: Partial<LoadResult>): LoadResult {
-  const latency = { counts: [], sum_us: 0, max_us: 0 }
+  const latencies = [{ counts: [], sum_us: 0, max_us: 0 }]
   const counts = { sent: 0, accepted: 0, tolerated: 0, wrong: 0, unsent: 0, body_bytes: 0 }
   const seen = { errors: {}, by_status: {}, examples: [], timeline: [] }
-  return { ...merge([{ ...counts, ...seen, latency, started_at: 0, ended_at: 1000 }]), ...changes }
+  return { ...merge([{ ...counts, ...seen, latencies, started_at: 0, ended_at: 1000 }]), ...changes }
 }
 
 test('load that was wrong, broke, or came from drivers at their limit is a fault', () => {

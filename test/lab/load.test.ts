@@ -131,6 +131,20 @@ test('an open loop sends at its rate although answers are slow, and opens connec
   expect(counts.ended_at - counts.started_at).toBeLessThan(2000)
 })
 
+test('latencies are counted apart for what is due before and after a cut', async () => {
+  server = await answering((socket, number) =>
+    setTimeout(() => socket.write(response(201, HELD)), number < 10 ? 0 : 200),
+  )
+  const cuts = [Date.now() - 1000, Date.now() + 150]
+  const load = plan({ connections: 50, rate: 100, duration_ms: 400, cuts, timeout_ms: 3000 })
+  const { latencies, latency } = merge([await runLoad(load), await runLoad({ ...load, cuts: [0, 1] })])
+  expect(latencies[0]!.count).toBe(0)
+  expect(latencies[1]!.count + latencies[2]!.count).toBe(80)
+  expect(latencies[1]!.count).toBeGreaterThan(0)
+  expect(latencies[1]!.count).toBeLessThan(40)
+  expect(latency.count).toBe(80)
+})
+
 test('what two processes saw is put together', async () => {
   server = await answering((socket) => socket.write(response(201, HELD)))
   const result = await drive(plan({ count_max: 100 }), 2)

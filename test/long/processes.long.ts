@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Knex } from 'knex'
+import type { TestServer } from '../database.ts'
 import { rows } from '../../src/database/transaction.ts'
 import { setStock } from '../../src/stock/set.ts'
 import { checkVerify, countDeadlocks, percentile, readStored } from './audit.ts'
@@ -14,12 +15,39 @@ import { reasons, runSuite, type Suite } from './suite.ts'
  * meet a deadlock.
  */
 
-const PROCESSES = 4
 const BUYERS = 40
-const LOAD_MS = 45_000
+type Run = {
+  name: string
+  /** One for each process. */
+  strategies: string[]
+  load_ms: number
+  /** Pairs of requests under one key. */
+  twins: number
+  /** The share of answers that may be "come again". */
+  busy_max: number
+}
+
+const RUNS: Run[] = [
+  {
+    name: 'three batched and one conditional',
+    strategies: ['batched', 'batched', 'batched', 'conditional'],
+    load_ms: 45_000,
+    twins: 400,
+    busy_max: 0.02,
+  },
+  // Each of these orders is a transaction that many others stand in the way of: some give up, and none does harm.
+  ...['pessimistic', 'optimistic', 'mutex'].map((name) => ({
+    name: `four ${name}`,
+    strategies: [name, name, name, name],
+    load_ms: 6000,
+    twins: 100,
+    busy_max: 0.2,
+  })),
+]
+/** A hundred of these may run out in so long a run, and accordingly fewer in a shorter one. */
+const EXPIRIES_PER_SECOND = 100 / 45
 const SKUS = Array.from({ length: 10 }, (_, i) => `CROSS-${i}`)
 const STOCK = 60
-const TWINS = 400
 
 /** What clients were told, to be held against what is stored. */
 type Told = {
@@ -33,17 +61,37 @@ type Told = {
 
 async function main(suite: Suite): Promise<void> {
   const server = await openServer(suite)
+  for (const run of RUNS) await runTogether(named(suite, run.name), server, run)
+}
+
+/** The suite, with whose strategies a check is about. */
+function named(suite: Suite, name: string): Suite {
+  return {
+    ...suite,
+    check: (title, held, figures) => suite.check(`${name}: ${title}`, held, figures),
+    note: (text) => suite.note(`${name}: ${text}`),
+  }
+}
+
+async function runTogether(
+  suite: Suite,
+  server: TestServer,
+  { strategies, load_ms, twins, busy_max }: Run,
+): Promise<void> {
   const { db, url } = await openDatabase(suite, server)
   await setStock(
     db,
     SKUS.map((sku) => ({ sku, stock: STOCK })),
   )
   const services = await Promise.all(
-    Array.from({ length: PROCESSES }, (_, i) =>
+    strategies.map((strategy) =>
       startService({
         DATABASE_URL: url,
         EXPIRY_CRON: '* * * * * *',
-        RESERVATION_STRATEGY: i === PROCESSES - 1 ? 'conditional' : 'batched',
+        RESERVATION_STRATEGY: strategy,
+        // Ten SKUs and forty buyers: everybody meets somebody, and each meeting is one of these.
+        OPTIMISTIC_RETRIES_MAX: '100',
+        OPTIMISTIC_BACKOFF_MS: '10',
       }),
     ),
   )
@@ -56,21 +104,21 @@ async function main(suite: Suite): Promise<void> {
     took_ms: [],
   }
   const readToEnd = followEvents(services[0]!)
-  const ends_at = Date.now() + LOAD_MS
+  const ends_at = Date.now() + load_ms
   const isOver = () => Date.now() > ends_at
   await Promise.all([
     ...Array.from({ length: BUYERS }, () => repeat(isOver, () => buy(services, told))),
     ...Array.from({ length: 2 }, () => repeat(isOver, () => restock(services, told))),
     repeat(isOver, () => twinsOnTheWay(services, told)),
   ])
-  checkReplies(suite, told)
-  await checkTwins(suite, db, services)
+  checkReplies(suite, told, busy_max)
+  await checkTwins(suite, db, services, twins)
   await Promise.all(services.slice(1).map((service) => service.stop()))
   await checkEvents(suite, db, { who: 'a reader', events: await readToEnd() })
   const errors = services.flatMap((service) => service.errors().map(({ msg, err }) => `${msg}: ${messageOf(err)}`))
   suite.check('no process logged an error', errors.length === 0, reasons(errors))
   suite.check('a process stops when it is told to', (await services[0]!.stop()) === 0)
-  await checkStored(suite, db, told)
+  await checkStored(suite, db, told, (load_ms / 1000) * EXPIRIES_PER_SECOND)
   suite.note(`deadlocks that PostgreSQL broke up: ${await countDeadlocks(db)}`)
   await checkVerify(suite, db, 'after all of it')
 }
@@ -154,12 +202,17 @@ async function sendTwins(services: readonly RunningService[], order: object): Pr
   ])
 }
 
-async function checkTwins(suite: Suite, db: Knex, services: readonly RunningService[]): Promise<void> {
+async function checkTwins(
+  suite: Suite,
+  db: Knex,
+  services: readonly RunningService[],
+  pairs_max: number,
+): Promise<void> {
   const sku = 'TWINS'
   await setStock(db, [{ sku, stock: 1_000_000 }])
   const wrong: string[] = []
   let waited = 0
-  for (let sent = 0; sent < TWINS; sent += 20) {
+  for (let sent = 0; sent < pairs_max; sent += 20) {
     const pairs = await Promise.all(
       Array.from({ length: 20 }, () => sendTwins(services, { lines: [{ sku, quantity: 3 }] })),
     )
@@ -176,12 +229,12 @@ async function checkTwins(suite: Suite, db: Knex, services: readonly RunningServ
     'SELECT temp_reserved_stock AS held, seq FROM stock WHERE sku = ?',
     [sku],
   )
-  const once = level?.held === TWINS * 3 && level.seq === TWINS + 1
+  const once = level?.held === pairs_max * 3 && level.seq === pairs_max + 1
   suite.check(
     'one effect per key, however many ask at the same moment',
     wrong.length === 0 && once,
     wrong.length === 0
-      ? `${TWINS} pairs, ${waited} answered from the other's, held ${level?.held}, seq ${level?.seq}`
+      ? `${pairs_max} pairs, ${waited} answered from the other's, held ${level?.held}, seq ${level?.seq}`
       : reasons(wrong),
   )
 }
@@ -196,19 +249,21 @@ const EXPECTED: Record<string, readonly string[]> = {
   set: ['200', '409 stock_below_reserved'],
 }
 
+const TOO_BUSY = ['503 overloaded', '503 stock_conflict']
+
 function note(told: Told, verb: string, reply: Reply): Reply {
   const answer = reply.body.code === undefined ? String(reply.status) : `${reply.status} ${reply.body.code}`
   const key = `${verb} ${answer}`
   told.replies.set(key, (told.replies.get(key) ?? 0) + 1)
   told.took_ms.push(reply.took_ms)
-  if (!EXPECTED[verb]?.includes(answer) && answer !== '503 overloaded')
+  if (!EXPECTED[verb]?.includes(answer) && !TOO_BUSY.includes(answer))
     told.unexpected.push(`${key} ${JSON.stringify(reply.body).slice(0, 200)}`)
   return reply
 }
 
-function checkReplies(suite: Suite, told: Told): void {
+function checkReplies(suite: Suite, told: Told, busy_max: number): void {
   const total = [...told.replies.values()].reduce((sum, count) => sum + count, 0)
-  const overloaded = [...told.replies].filter(([key]) => key.endsWith('overloaded'))
+  const overloaded = [...told.replies].filter(([key]) => TOO_BUSY.some((answer) => key.endsWith(answer)))
   const refused = overloaded.reduce((sum, [, count]) => sum + count, 0)
   const kinds = [...told.replies].toSorted(([a], [b]) => a.localeCompare(b)).map(([key, count]) => `${key}: ${count}`)
   suite.note(kinds.join(', '))
@@ -220,12 +275,12 @@ function checkReplies(suite: Suite, told: Told): void {
   )
   suite.check(
     'hardly anybody is told that it is too busy',
-    refused * 50 <= total,
-    `${refused} of ${total} answers were 503 overloaded`,
+    refused <= total * busy_max,
+    `${refused} of ${total} answers were 503`,
   )
 }
 
-async function checkStored(suite: Suite, db: Knex, told: Told): Promise<void> {
+async function checkStored(suite: Suite, db: Knex, told: Told, expired_min: number): Promise<void> {
   const stored = await readStored(db)
   const lost = [
     ...[...told.reserved].filter((id) => !stored.has(id)).map((id) => `${id} is gone`),
@@ -253,7 +308,7 @@ async function checkStored(suite: Suite, db: Knex, told: Told): Promise<void> {
   )
   suite.check(
     'holds ran out and were reacquired meanwhile',
-    (kinds?.expired ?? 0) > 100,
+    (kinds?.expired ?? 0) > expired_min,
     `ledger: ${kinds?.expired} expiries, ${kinds?.reacquired} reacquired`,
   )
 }

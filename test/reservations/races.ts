@@ -88,7 +88,12 @@ export function testRaces(strategy: StrategyName, options: () => CoreOptions = (
 
     test('orders of two SKUs in crossed order: all are held, and none meets a deadlock', async () => {
       const [a, b] = [await stocked(database.db, 200), await stocked(database.db, 200)]
-      const cores = [await open({ instance: 'left' }), await open({ instance: 'right' })] as const
+      // PostgreSQL looks for deadlocks after a second, and must get there.
+      const patient = { lock_timeout_ms: 5000 }
+      const cores = [
+        await open({ ...patient, instance: 'left' }),
+        await open({ ...patient, instance: 'right' }),
+      ] as const
       const answers = await Promise.all(
         Array.from({ length: 60 }, (_, n) =>
           cores[n < 30 ? 0 : 1].reservations.reserve(

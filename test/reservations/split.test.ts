@@ -10,6 +10,7 @@ import {
   keyed,
   must,
   openCore,
+  refusal,
   stocked,
   stopCores,
   wants,
@@ -130,6 +131,22 @@ test('buyers split among three strategies race for the same units: each keeps to
     labels: { verb: 'confirm', code: 'ok', strategy: own.strategy, variant: '' },
     last_minute: 1,
   })
+})
+
+test('told to stop while buyers wait in several strategies: each of them is answered as if it went on', async () => {
+  const sku = await stocked(database.db, 100)
+  const core = openCore(database, {
+    strategy: [
+      { value: 'conditional', weight: 1 },
+      { value: 'mutex', weight: 1 },
+    ],
+  })
+  const taken = Array.from({ length: 60 }, (_, n) => core.reservations.reserve(wants(sku, { customer_id: `${n}` })))
+  const stopped = core.reservations.stop()
+  expect(refusal(await core.reservations.reserve(wants(sku))).code).toBe('overloaded')
+  expect((await Promise.all(taken)).map((answer) => answer.ok)).toEqual(taken.map(() => true))
+  await stopped
+  expect(await counters(database.db, sku)).toBe('100/60')
 })
 
 describe('hold times', () => {

@@ -1,14 +1,16 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { Histogram, type LatencySummary } from './histogram.ts'
+import { Histogram, type LatencySummary, type PackedHistogram } from './histogram.ts'
 import { INTERVAL_MS, type LoadCounts, type LoadPlan } from './run.ts'
 
 /** Load from processes of its own, so that what makes it shares neither thread nor heap with what is measured. */
 
-export type LoadResult = Omit<LoadCounts, 'latency'> & {
+export type LoadResult = Omit<LoadCounts, 'latencies'> & {
   /** From the first request to the last answer. */
   elapsed_ms: number
   latency: LatencySummary
+  /** The same apart, for the time before, between and after the plan's cuts. */
+  latencies: LatencySummary[]
   interval_ms: number
 }
 
@@ -108,8 +110,7 @@ function share(plan: LoadPlan, index: number, processes: number): LoadPlan {
 /** What several processes saw, as one. */
 export function merge(parts: readonly LoadCounts[]): LoadResult {
   const sum = (of: (part: LoadCounts) => number): number => parts.reduce((total, part) => total + of(part), 0)
-  const histogram = new Histogram()
-  for (const part of parts) histogram.add(part.latency)
+  const windows = parts[0]?.latencies.map((_, i) => parts.map((part) => part.latencies[i]!)) ?? []
   const started_at = Math.min(...parts.map((part) => part.started_at))
   const ended_at = Math.max(...parts.map((part) => part.ended_at))
   const length = Math.max(...parts.map((part) => part.timeline.length))
@@ -126,10 +127,17 @@ export function merge(parts: readonly LoadCounts[]): LoadResult {
     started_at,
     ended_at,
     elapsed_ms: ended_at - started_at,
-    latency: histogram.summary(),
+    latency: summaryOf(windows.flat()),
+    latencies: windows.map(summaryOf),
     timeline: Array.from({ length }, (_, i) => sum((part) => part.timeline[i] ?? 0)),
     interval_ms: INTERVAL_MS,
   }
+}
+
+function summaryOf(parts: readonly PackedHistogram[]): LatencySummary {
+  const histogram = new Histogram()
+  for (const part of parts) histogram.add(part)
+  return histogram.summary()
 }
 
 function sumByName(parts: readonly Record<string, number>[]): Record<string, number> {

@@ -24,6 +24,8 @@ export type LoadPlan = {
   count_max?: number
   /** A request without an answer for so long is an error, and its connection is given up. */
   timeout_ms?: number
+  /** Milliseconds since the epoch, rising, at which the latencies of what is due from then on are counted apart. */
+  cuts?: readonly number[]
 }
 
 /** What one process saw. Times are milliseconds since the epoch. */
@@ -42,8 +44,8 @@ export type LoadCounts = {
   body_bytes: number
   started_at: number
   ended_at: number
-  /** Of accepted answers. */
-  latency: PackedHistogram
+  /** Of accepted answers, one more than the plan has cuts. */
+  latencies: PackedHistogram[]
   /** Accepted answers in each {@link INTERVAL_MS} since the start. */
   timeline: number[]
 }
@@ -82,7 +84,7 @@ class Run {
   readonly #buffer = Buffer.allocUnsafe(READ_BYTES)
   readonly #lines = new Set<Line>()
   readonly #idle: Line[] = []
-  readonly #latency = new Histogram()
+  readonly #latencies: Histogram[]
   readonly #counts: LoadCounts
   /** Requests that are due and wait for a connection, from `#head` on: when they were due. */
   #backlog: number[] = []
@@ -104,6 +106,7 @@ class Run {
       api_key: plan.api_key,
       tolerate: plan.tolerate ?? [],
     })
+    this.#latencies = Array.from({ length: (plan.cuts?.length ?? 0) + 1 }, () => new Histogram())
     this.#counts = {
       sent: 0,
       accepted: 0,
@@ -116,7 +119,7 @@ class Run {
       body_bytes: 0,
       started_at: 0,
       ended_at: 0,
-      latency: { counts: [], sum_us: 0, max_us: 0 },
+      latencies: [],
       timeline: [],
     }
     this.result = new Promise((resolve) => (this.#finish = resolve))
@@ -199,7 +202,7 @@ class Run {
     if (verdict === 'wrong') this.#noteWrong(`${status} ${body.toString('utf8', 0, 300)}`)
     else counts[verdict]++
     if (verdict === 'accepted') {
-      this.#latency.record((now - line.due) * 1000)
+      this.#latencyOf(line.due).record((now - line.due) * 1000)
       const interval = Math.floor((now - this.#started) / INTERVAL_MS)
       counts.timeline[interval] = (counts.timeline[interval] ?? 0) + 1
     }
@@ -208,6 +211,12 @@ class Run {
     if (keep_alive) this.#free(line)
     else line.socket?.destroy()
     this.#endIfDone()
+  }
+
+  #latencyOf(due: number): Histogram {
+    const at = performance.timeOrigin + due
+    const next = this.#plan.cuts?.findIndex((cut) => at < cut) ?? -1
+    return next < 0 ? this.#latencies.at(-1)! : this.#latencies[next]!
   }
 
   /** A connection has nothing under way: it takes what is due next, or waits. */
@@ -335,7 +344,7 @@ class Run {
       ...this.#counts,
       unsent: waiting,
       ended_at: performance.timeOrigin + now,
-      latency: this.#latency.pack(),
+      latencies: this.#latencies.map((histogram) => histogram.pack()),
       timeline,
     })
   }

@@ -48,7 +48,10 @@ export type StrategyParts = {
   fly: (operations: readonly Operation[], options: FlightOptions) => Promise<Map<Operation, Outcome>>
   /** From now on the listener is told of counters that this process has moved. */
   onMoved: (listen: OnMoved) => void
-  /** Turns for transactions of their own, shared by all strategies of this process: one for each connection to spare. */
+  /**
+   * Turns for transactions of its own, shared by all strategies of this process: one for each connection to spare. To stop
+   * them stops this strategy's use of them.
+   */
   turns: Turns
   /** How many transactions of its own a strategy may have open at once. */
   flights_max: number

@@ -84,3 +84,24 @@ export function createTurns({ at_once_max }: { at_once_max: number }): Turns {
     },
   }
 }
+
+/** A strategy's own entrance to turns that it shares with others: it can be closed while they go on. */
+export function createEntrance(turns: Turns): Turns {
+  const inside = new Set<Promise<unknown>>()
+  let stopping = false
+  return {
+    take(work, options) {
+      if (stopping) return Promise.resolve(refused({ code: 'overloaded', detail: 'This instance is stopping.' }))
+      const answer = turns.take(work, options)
+      const leave = () => void inside.delete(answer)
+      inside.add(answer)
+      answer.then(leave, leave)
+      return answer
+    },
+    hasRoom: (requests) => !stopping && turns.hasRoom(requests),
+    async stop() {
+      stopping = true
+      while (inside.size > 0) await Promise.allSettled(inside)
+    },
+  }
+}

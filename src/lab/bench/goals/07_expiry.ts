@@ -1,17 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { rows } from '../../../database/transaction.ts'
 import { faultsOf, interleave, judgeRatio, type Arm, type Context, type Goal, type Row } from '../goal.ts'
-import { finish, MANY, measureLoad, ONE_SKU, openShop, planOf, serve, warmUp, type LoadArm } from '../arms.ts'
+import { finish, MANY, measureLoad, ONE_SKU, openShop, planOf, serve, warmUp } from '../arms.ts'
 import { checkpoint, verified, type BenchDatabase } from '../database.ts'
 import { fillOverdue } from '../fill.ts'
 import { expireAtOnce } from '../opponents.ts'
 import { seriesOf, type Sample, type Series } from '../series.ts'
-import type { TestedServer } from '../servers.ts'
 
 /** A million holds run out at once: they come back nearly as fast as one statement could bring them, and nobody notices. */
 
 /** Between the start of a service and its sweep. */
 const START_MS = 4000
+/** From the first request of the load to the first whose latency counts: connections are opened meanwhile. */
+const RAMP_MS = 3000
 const SWEEP_TIMEOUT_MS = 600_000
 
 export const expiry: Goal = {
@@ -133,31 +134,44 @@ async function waitForSweep(context: Context, copy: BenchDatabase): Promise<{ du
   return { duration_ms: Number.NaN, faults: ['the sweep did not end in time'] }
 }
 
-/** The same process and the same load, just before its sweep begins and while it lasts. */
+/** One process under one load that does not pause: just before its sweep begins, and from then on while it lasts. */
 async function measureLatencies(
   context: Context,
   full: BenchDatabase,
   given: { where: string; half_rate: number; sweep_ms: number },
 ): Promise<{ before: Series; meanwhile: Series }> {
   const samples: { before: Sample[]; meanwhile: Sample[] } = { before: [], meanwhile: [] }
-  const { expiry_rounds, seconds } = context.settings
+  const { expiry_rounds, seconds, warmup_seconds } = context.settings
   // It may end sooner than it does without load, never by that much.
-  const meanwhile_seconds = Math.min(seconds, (given.sweep_ms * 0.8) / 1000)
+  const window_ms = Math.min(seconds * 1000, given.sweep_ms * 0.8)
   for (let round = 0; round < expiry_rounds; round++) {
     context.progress(`reserves while ${given.where} is swept, ${round + 1}`)
     await onCopy(context, full, async (copy) => {
       await checkpoint(copy.db)
-      const lead_ms = START_MS + (context.settings.warmup_seconds + seconds) * 1000 + 1500
+      const lead_ms = START_MS + warmup_seconds * 1000 + RAMP_MS + window_ms
       const sweeps_at = new Date(Math.ceil((Date.now() + lead_ms) / 1000) * 1000)
       const service = await serve(context, copy, { expiry_cron: cronAt(sweeps_at) })
       try {
         const arm = { name: 'reserves', server: service, scenario: ONE_SKU }
         await warmUp(context, [arm])
-        samples.before.push(await p99(context, arm, given.half_rate, seconds))
-        await delay(Math.max(0, sweeps_at.getTime() - Date.now() + 100))
-        samples.meanwhile.push(await p99(context, arm, given.half_rate, meanwhile_seconds))
-        const { faults } = await waitForSweep(context, copy)
-        samples.meanwhile.at(-1)!.faults.push(...faults, ...(await faultsIn(copy)))
+        const cuts = [sweeps_at.getTime() - window_ms, sweeps_at.getTime()]
+        await delay(Math.max(0, cuts[0]! - RAMP_MS - Date.now()))
+        const result = await context.drivers.drive({
+          ...planOf(context, arm, seconds),
+          duration_ms: cuts[1]! + window_ms - Date.now(),
+          rate: given.half_rate,
+          connections: 2000,
+          cuts,
+        })
+        const faults = faultsOf(result, context.bare_rate)
+        if (result.unsent > 0) faults.push(`${result.unsent} requests were never sent`)
+        const [, before, meanwhile] = result.latencies
+        samples.before.push({ value: before!.p99_us / 1000, faults })
+        const swept = await waitForSweep(context, copy)
+        samples.meanwhile.push({
+          value: meanwhile!.p99_us / 1000,
+          faults: [...faults, ...swept.faults, ...(await faultsIn(copy))],
+        })
       } finally {
         await service.stop()
       }
@@ -167,15 +181,4 @@ async function measureLatencies(
     before: seriesOf(`p99 before, ${given.where}`, 'ms', samples.before),
     meanwhile: seriesOf(`p99 meanwhile, ${given.where}`, 'ms', samples.meanwhile),
   }
-}
-
-async function p99(
-  context: Context,
-  arm: LoadArm & { server: TestedServer },
-  rate: number,
-  seconds: number,
-): Promise<Sample> {
-  const result = await context.drivers.drive({ ...planOf(context, arm, seconds), rate, connections: 2000 })
-  const late = result.unsent > 0 ? [`${result.unsent} requests were never sent`] : []
-  return { value: result.latency.p99_us / 1000, faults: [...faultsOf(result, context.bare_rate), ...late] }
 }
