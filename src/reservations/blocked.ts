@@ -1,4 +1,4 @@
-import type { Operation } from './plan.ts'
+import type { Operation, View } from './plan.ts'
 
 /**
  * A row lock was waited for in vain: some session keeps a counter, a reservation or an idempotency key. Nothing was
@@ -37,3 +37,35 @@ export function rowOf(subject: string): { sku: string } | { reservation_id: stri
 
 /** Keys can't be asked whether they are locked, so all keyed reserves of a batch wait under one subject, one by one. */
 export const KEYS = 'keys'
+
+/** Operations that need a subject which is to be waited for apart, each with the first such subject. */
+export function findApart(
+  operations: readonly Operation[],
+  view: View,
+  isApart: (subject: string) => boolean,
+): Map<Operation, string> {
+  const apart = new Map<Operation, string>()
+  for (const operation of operations) {
+    const subjects =
+      operation.verb === 'reserve'
+        ? operation.lines.map((line) => subjectOfSku(line.sku))
+        : [subjectOfReservation(operation.id), ...(view.reservations.get(operation.id)?.skus ?? []).map(subjectOfSku)]
+    const subject = subjects.find(isApart)
+    if (subject !== undefined) apart.set(operation, subject)
+  }
+  return apart
+}
+
+/**
+ * The queue knows the SKUs of a reserve, but those of a confirm only once its reservation has been read.
+ *
+ * @throws Blocked if an operation is to wait apart
+ */
+export function throwIfApart(
+  operations: readonly Operation[],
+  view: View,
+  isApart: (subject: string) => boolean,
+): void {
+  const apart = findApart(operations, view, isApart)
+  if (apart.size > 0) throw new Blocked(apart)
+}

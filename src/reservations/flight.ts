@@ -3,7 +3,7 @@ import { isConsequence, isLockTimeout } from '../database/sqlstate.ts'
 import { reading, transaction } from '../database/transaction.ts'
 import { refused } from '../errors.ts'
 import { lockLevels, selectUnlockedSkus } from '../stock/queries.ts'
-import { Blocked, KEYS, rowOf, subjectOfReservation, subjectOfSku } from './blocked.ts'
+import { Blocked, findApart, KEYS, rowOf, subjectOfReservation, subjectOfSku, throwIfApart } from './blocked.ts'
 import type { OnClosed } from './hooks.ts'
 import { lookAndDraw } from './look.ts'
 import { draw, type Operation, type Outcome, type Plan, type PlanSettings, type View } from './plan.ts'
@@ -57,7 +57,10 @@ export type FlightOptions = {
   onConflict?: () => void
   /** With `locked`: how long the locks took. */
   onLocked?: (duration_ms: number) => void
-  /** Runs last in the transaction that writes, with what it decided, and may lock what nobody holds who wants a counter. What it throws undoes all. */
+  /**
+   * Runs last in the transaction that writes, with what it decided; what it throws undoes all. The counters are locked by then:
+   * it may lock only what nobody holds who waits for a counter.
+   */
   alongside?: (tx: Knex.Transaction, outcomes: ReadonlyMap<Operation, Outcome>) => Promise<void>
 }
 
@@ -352,23 +355,6 @@ function idempotencyOf(operation: Operation): unknown {
   return operation.verb === 'reserve' ? operation.request.idempotency : undefined
 }
 
-function findApart(
-  operations: readonly Operation[],
-  view: View,
-  isApart: (subject: string) => boolean,
-): Map<Operation, string> {
-  const apart = new Map<Operation, string>()
-  for (const operation of operations) {
-    const subjects =
-      operation.verb === 'reserve'
-        ? operation.lines.map((line) => subjectOfSku(line.sku))
-        : [subjectOfReservation(operation.id), ...(view.reservations.get(operation.id)?.skus ?? []).map(subjectOfSku)]
-    const subject = subjects.find(isApart)
-    if (subject !== undefined) apart.set(operation, subject)
-  }
-  return apart
-}
-
 /**
  * Waits for a row that somebody kept locked while nothing else is locked. Without this an order of two SKUs would keep the
  * first one's counter from everybody for as long as it waits for the second.
@@ -391,10 +377,4 @@ async function waitAlone(deps: FlightDeps, operations: readonly Operation[], sub
 function isKnownLocked({ known_locked }: FlightDeps, subject: string): boolean {
   const row = rowOf(subject)
   return row !== undefined && 'sku' in row && known_locked.has(row.sku)
-}
-
-// The queue knows the SKUs of a reserve, but those of a confirm only once its reservation has been read.
-function throwIfApart(operations: readonly Operation[], view: View, isApart: (subject: string) => boolean): void {
-  const apart = findApart(operations, view, isApart)
-  if (apart.size > 0) throw new Blocked(apart)
 }
