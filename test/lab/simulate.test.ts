@@ -25,13 +25,13 @@ const ALONE: readonly StrategyName[] = STRATEGY_NAMES.filter((name) => !REDIS_ST
 
 const DAY: DayOptions = { places: Infinity, lock_timeout_ms: Infinity, patience_ms: 5000 }
 
-/** Eighty customers, of whom some are always too late. */
+/** Fifty customers, of whom some are always too late. */
 const crowd = (): Plan =>
   drawPlan({
     seed: 5,
-    customers: { from: 80, to: 80 },
-    initial: { from: 20, to: 20 },
-    restock: { from: 10, to: 30 },
+    customers: { from: 50, to: 50 },
+    initial: { from: 10, to: 10 },
+    restock: { from: 5, to: 15 },
     every_ms: { from: 1000, to: 3000 },
     arrive_ms: { from: 0, to: 2000 },
     quantity: { from: 1, to: 3 },
