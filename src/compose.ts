@@ -3,6 +3,7 @@ import type { Knex } from 'knex'
 import type { Logger } from 'pino'
 import type { Config } from './config.ts'
 import { createPool } from './database/pool.ts'
+import type { Result } from './errors.ts'
 import { createApp } from './http/app.ts'
 import { createHttpServer } from './http/server.ts'
 import { createAuthenticator } from './keys/authenticate.ts'
@@ -11,11 +12,11 @@ import { createReadinessCheck } from './operations/readiness.ts'
 import { readStats, stalledAfterSeconds } from './operations/stats.ts'
 import { createPositioner } from './outbox/positioner.ts'
 import { readEvents } from './outbox/read.ts'
-import { chainHooks, type OnClosed } from './reservations/hooks.ts'
+import { chainHooks, type OnClosed, type OnMoved } from './reservations/hooks.ts'
 import { createReservations, type Reservations } from './reservations/reservations.ts'
 import { createSweeper, type Sweeper } from './reservations/sweeper.ts'
 import { adjustStock } from './stock/adjust.ts'
-import { createLevelReader, listLevels, readLevels } from './stock/levels.ts'
+import { createLevelReader, listLevels, readLevels, type Level } from './stock/levels.ts'
 import { readLedger } from './stock/ledger.ts'
 import { setStock } from './stock/set.ts'
 
@@ -85,7 +86,8 @@ export function compose(options: ComposeOptions): Service {
     metrics,
     log,
   })
-  const sweeper = createSweeper({ db: core, onClosed, metrics, log, instance, isBusy: () => reservations.isBusy() })
+  const { noteMoved, isBusy } = reservations
+  const sweeper = createSweeper({ db: core, onClosed, onMoved: noteMoved, metrics, log, instance, isBusy })
   const positioner = createPositioner({ db: general, log })
   const stalled_after_seconds = stalledAfterSeconds(config.expiry_cron)
   watch(metrics, { core, general }, reservations)
@@ -96,7 +98,7 @@ export function compose(options: ComposeOptions): Service {
     metrics: expose === undefined ? metrics : { ...metrics, text: expose(metrics) },
     authenticator: createAuthenticator({ db: general }),
     reservations: { reservations, ttl_max_seconds: config.reservation_ttl_max_seconds },
-    stock: stockRoom(general),
+    stock: stockRoom(general, noteMoved),
     events: { readEvents: (page) => readEvents(general, page) },
     readStats: () => readStats(general, { stalled_after_seconds }),
     readiness: createReadinessCheck({ db: general, isDraining: () => draining, stalled_after_seconds }),
@@ -123,28 +125,52 @@ export function compose(options: ComposeOptions): Service {
   }
 }
 
-function stockRoom(db: Knex): Parameters<typeof createApp>[0]['stock'] {
+function stockRoom(db: Knex, onMoved: OnMoved): Parameters<typeof createApp>[0]['stock'] {
   const reader = createLevelReader(db)
+  const told = <T extends { levels: Level[] }>(result: Result<T>): Result<T> => {
+    if (result.ok) {
+      onMoved(
+        result.value.levels.map(({ sku, seq, stock, temp_reserved_stock }) => ({
+          sku,
+          seq,
+          stock_after: stock,
+          reserved_after: temp_reserved_stock,
+        })),
+      )
+    }
+    return result
+  }
   return {
     readLevel: (sku) => reader.read(sku),
     readLevels: (skus) => readLevels(db, skus),
     listLevels: (page) => listLevels(db, page),
-    setStock: (items, options) => setStock(db, items, options),
-    adjustStock: (request) => adjustStock(db, request),
+    setStock: async (items, options) => told(await setStock(db, items, options)),
+    adjustStock: async (request) => told(await adjustStock(db, request)),
     readLedger: (sku, page) => readLedger(db, sku, page),
   }
 }
 
 function watch(metrics: Metrics, pools: Record<string, Knex>, reservations: Reservations): void {
   metrics.watchQueue(() => reservations.queue())
-  for (const [name, db] of Object.entries(pools)) {
-    const pool = (db.client as { pool: { numUsed(): number; numFree(): number; numPendingAcquires(): number } }).pool
-    metrics.watchPool(name, () => ({
-      used: pool.numUsed(),
-      free: pool.numFree(),
-      pending: pool.numPendingAcquires(),
-    }))
-  }
+  for (const [name, db] of Object.entries(pools)) watchPool(metrics, name, db)
+}
+
+type Pool = {
+  numUsed(): number
+  numFree(): number
+  numPendingAcquires(): number
+  on(event: 'acquireSuccess', listener: () => void): void
+}
+
+/** Shows a pool's use in the metrics, also that of a pool which something else than the service brings along. */
+export function watchPool(metrics: Metrics, name: string, db: Knex): void {
+  const { pool } = db.client as { pool: Pool }
+  const acquired = metrics.watchPool(name, () => ({
+    used: pool.numUsed(),
+    free: pool.numFree(),
+    pending: pool.numPendingAcquires(),
+  }))
+  pool.on('acquireSuccess', () => acquired(pool.numUsed()))
 }
 
 /** The sweeper alone, for the command line: the same one, with the same hooks. */

@@ -118,6 +118,7 @@ export function loadConfig(source: NodeJS.ProcessEnv = process.env, changes: Nod
     faults.push(`EXPIRY_CRON must be "off" or a cron expression of six fields, such as "*/10 * * * * *"`)
   }
   const strategies = readStrategies(env, faults)
+  const redis_urls = readNodes(env, faults)
   const reservation_ttl_seconds = readHoldTimes(env, faults)
   if (faults.length > 0) throw new ConfigError(faults)
   return Object.freeze({
@@ -136,7 +137,7 @@ export function loadConfig(source: NodeJS.ProcessEnv = process.env, changes: Nod
     ...strategies,
     strategies: {
       redis_url: env.REDIS_URL,
-      redis_urls: env.REDIS_URLS?.split(',') ?? (env.REDIS_URL === undefined ? [] : [env.REDIS_URL]),
+      redis_urls,
       redis_sync_interval_seconds: env.REDIS_SYNC_INTERVAL,
       queue_workers: env.QUEUE_WORKERS,
       optimistic_retries_max: env.OPTIMISTIC_RETRIES_MAX,
@@ -174,6 +175,14 @@ function requireRedis(setting: string, strategy: StrategyName, env: Environment,
   if (!REDIS_STRATEGIES.includes(strategy) || env.REDIS_URL !== undefined) return
   if (strategy === 'redlock' && env.REDIS_URLS !== undefined) return
   faults.push(`${setting}=${strategy} needs REDIS_URL, such as redis://localhost:6379`)
+}
+
+/** The nodes of Redlock. An even number outlives no more losses than one node less, and half against half decides nothing. */
+function readNodes(env: Environment, faults: string[]): string[] {
+  const nodes = (env.REDIS_URLS ?? env.REDIS_URL)?.split(',') ?? []
+  if (nodes.length > 0 && nodes.length % 2 === 0) faults.push('REDIS_URLS must name an odd number of nodes, such as 3')
+  if (new Set(nodes).size < nodes.length) faults.push('REDIS_URLS must not name a node twice')
+  return nodes
 }
 
 /** The hold times that are asked for; what is wrong with them is added to the faults. */

@@ -69,7 +69,8 @@ export type Metrics = {
   sweepFailed(): void
   /** Each `watch` names where a gauge reads from when it is scraped. */
   watchQueue(read: () => QueueGauges): void
-  watchPool(name: string, read: () => PoolGauges): void
+  /** @returns what notes that a connection was handed out, and how many were in use with it */
+  watchPool(name: string, read: () => PoolGauges): (in_use: number) => void
   /** May ask the database; when it can't be asked the gauges keep what they had. */
   watchExpiry(read: () => Promise<ExpiryGauges>): void
   /** The exposition that Prometheus reads. */
@@ -117,6 +118,7 @@ export function createMetrics(options: { process_metrics?: boolean } = {}): Metr
     ...strategyMetrics(registry),
     ...batchMetrics(registry),
     ...sweepMetrics(registry),
+    ...poolMetrics(registry),
     ...watchedMetrics(registry),
     text: () => registry.metrics(),
     snapshot: () => registry.getMetricsAsJSON(),
@@ -314,17 +316,7 @@ function sweepMetrics(registry: Registry): Pick<Metrics, 'swept' | 'sweepFailed'
   }
 }
 
-function watchedMetrics(registry: Registry): Pick<Metrics, 'watchQueue' | 'watchPool' | 'watchExpiry'> {
-  const gauge = (name: string, help: string, read: () => number, aggregator: Aggregator = 'sum') =>
-    new Gauge({
-      name,
-      help,
-      aggregator,
-      registers: [registry],
-      collect() {
-        this.set(read())
-      },
-    })
+function poolMetrics(registry: Registry): Pick<Metrics, 'watchPool'> {
   const pools = new Map<string, () => PoolGauges>()
   new Gauge({
     name: 'stock_pool_connections',
@@ -337,6 +329,45 @@ function watchedMetrics(registry: Registry): Pick<Metrics, 'watchQueue' | 'watch
       }
     },
   })
+  // A counter for each number in use, not a gauge of the most: between two scrapes the highest that grew is the peak, for
+  // any number of readers, and the sum over processes is right.
+  const acquired = new Map<string, number[]>()
+  new Counter({
+    name: 'stock_pool_acquired_total',
+    help: 'Database connections handed out, by pool and by how many were in use with it.',
+    labelNames: ['pool', 'in_use'],
+    registers: [registry],
+    collect() {
+      this.reset()
+      for (const [pool, counts] of acquired) {
+        for (const [in_use, count] of counts.entries()) if (count > 0) this.inc({ pool, in_use: String(in_use) }, count)
+      }
+    },
+  })
+  return {
+    watchPool(name, read) {
+      pools.set(name, read)
+      const counts: number[] = []
+      acquired.set(name, counts)
+      return (in_use) => {
+        while (counts.length <= in_use) counts.push(0)
+        counts[in_use]! += 1
+      }
+    },
+  }
+}
+
+function watchedMetrics(registry: Registry): Pick<Metrics, 'watchQueue' | 'watchExpiry'> {
+  const gauge = (name: string, help: string, read: () => number, aggregator: Aggregator = 'sum') =>
+    new Gauge({
+      name,
+      help,
+      aggregator,
+      registers: [registry],
+      collect() {
+        this.set(read())
+      },
+    })
   return {
     watchQueue(read) {
       gauge('stock_queue_length', 'Requests that wait for a batch.', () => read().length)
@@ -344,7 +375,6 @@ function watchedMetrics(registry: Registry): Pick<Metrics, 'watchQueue' | 'watch
       const oldest = () => read().oldest_wait_ms / 1000
       gauge('stock_queue_oldest_wait_seconds', 'How long the oldest has waited.', oldest, 'max')
     },
-    watchPool: (name, read) => void pools.set(name, read),
     watchExpiry(read) {
       let last: ExpiryGauges = { overdue: 0, oldest_overdue_seconds: 0, set_aside: 0 }
       let asked: Promise<ExpiryGauges> | undefined

@@ -16,7 +16,7 @@ const STOREFRONT = ['catalog', 'customers', 'carts', 'orders', 'payments', 'coup
 const FLOORS: string[][] = [
   ['strategy_names', 'weights'],
   ['errors', 'config', 'tallies', 'iso_time', 'ids', 'log'],
-  ['database', 'metrics'],
+  ['database', 'metrics', 'redis'],
   ['outbox', 'keys'],
   ['stock'],
   ['reservations'],
@@ -79,8 +79,8 @@ function floorOf(room: string): number {
   return FLOORS.findIndex((rooms) => rooms.includes(room))
 }
 
-/** What a bench compares is served by programs of their own, as main.ts is one; a simulation runs the core in its own process. */
-const isProgram = (path: string): boolean => path.startsWith('lab/bench/servers/') || path === 'lab/simulate/main.ts'
+/** What the lab compares is served by programs of their own, as main.ts is one; a simulation runs the core in its own process. */
+const isProgram = (path: string): boolean => /^lab\/\w+\/servers\//.test(path) || path === 'lab/simulate/main.ts'
 const isPackage = (target: string): boolean => !target.endsWith('.ts')
 const isDoor = (path: string): boolean => ['routes.ts', 'schemas.ts'].includes(fileOf(path))
 const writesSql = (path: string): boolean =>
@@ -171,6 +171,7 @@ const FIXTURES: Record<keyof typeof RULES, { wrong: Record<string, string>; righ
       'http/app.ts': `import { x } from '../reservations/routes.ts'`,
       'orders/orders.ts': `import { x } from '../reservations/reservations.ts'`,
       'main.ts': `import { x } from './compose.ts' // not from './nowhere.ts'`,
+      'lab/compare/servers/service.ts': `import { compose } from '../../../compose.ts'`,
       'lab/bench/servers/service.ts': `import { compose } from '../../../compose.ts'`,
       'lab/simulate/main.ts': `import { compose } from '../../compose.ts'`,
     },

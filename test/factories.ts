@@ -65,6 +65,7 @@ export function openCore(database: TestDatabase, options: CoreOptions = {}): Cor
   const sweeper = createSweeper({
     db: pool,
     onClosed,
+    onMoved: reservations.noteMoved,
     metrics,
     log,
     instance,

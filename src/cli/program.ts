@@ -2,6 +2,7 @@ import { isNativeError } from 'node:util/types'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { addKeyCommands } from './keys.ts'
 import { addOperationCommands } from './operations.ts'
+import { addRedisCommands } from './redis.ts'
 import { addReportCommands } from './reports.ts'
 import { addReservationCommands } from './reservations.ts'
 import { CommandEnd, CommandError, EXIT } from './run.ts'
@@ -9,6 +10,7 @@ import { addStockCommands } from './stock.ts'
 import { ConfigError } from '../config.ts'
 import { isLockTimeout, isUnavailable } from '../database/sqlstate.ts'
 import { DatabaseUnavailable } from '../errors.ts'
+import { RedisUnavailable } from '../redis/connection.ts'
 
 const HELP = `
 Exit codes:
@@ -34,6 +36,7 @@ export async function runCommand(words: readonly string[]): Promise<number> {
   addReservationCommands(program)
   addKeyCommands(program)
   addOperationCommands(program)
+  addRedisCommands(program)
   addReportCommands(program)
   overrideExits(program)
   try {
@@ -69,6 +72,7 @@ function report(error: unknown): number {
   if (error instanceof DatabaseUnavailable || isUnavailable(error)) {
     return say(`the database does not answer (${reason(error)}); npm run cli -- status says more`)
   }
+  if (error instanceof RedisUnavailable) return say(error.message)
   if (isLockTimeout(error)) {
     return say('another session holds a row that is needed; nothing was changed. npm run cli -- status names it')
   }

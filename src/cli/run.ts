@@ -45,11 +45,11 @@ export class CommandEnd extends Error {
  * Opens the database like the service does, sees that its schema fits the code, and lets go of it whatever happens. An
  * embedded PostgreSQL that the service uses too is only joined.
  */
-export async function withDatabase<T>(work: (db: Knex, config: Config) => Promise<T>): Promise<T> {
+export async function withDatabase<T>(work: (db: Knex, config: Config, url: string) => Promise<T>): Promise<T> {
   const config = loadConfig()
-  return withOpenDatabase(config, async ({ db }) => {
+  return withOpenDatabase(config, async ({ db, url }) => {
     await requireSchema(db, config)
-    return await work(db, config)
+    return await work(db, config, url)
   })
 }
 

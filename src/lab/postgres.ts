@@ -2,8 +2,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync 
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ensureRunning, findPostmaster, initialise, stop, stopSync, urlOf, type Cluster } from '../database/cluster.ts'
+import { createPool } from '../database/pool.ts'
 import { isAlive, thisProcess } from '../database/process_lock.ts'
 import { findHome, findPrograms } from '../database/programs.ts'
+import { rows } from '../database/transaction.ts'
 
 /**
  * A PostgreSQL of its own for one run, durable as the service's, in a folder that goes with it. What runs left that were
@@ -29,11 +31,12 @@ const silent = { info: () => undefined, warn: () => undefined }
  * Starts PostgreSQL with fsync, full_page_writes and synchronous_commit on. It ends with this process, however that ends.
  *
  * @param name what the run is: part of its folder's name
- * @param prepare what else is to be there before PostgreSQL is
+ * @param options.prepare what else is to be there before PostgreSQL is
+ * @param options.preload libraries that the server loads when it starts
  */
 export async function openPostgres(
   name: string,
-  prepare: (dir: string) => Promise<void> = () => Promise.resolve(),
+  options: { prepare?: (dir: string) => Promise<void>; preload?: string | undefined } = {},
 ): Promise<LabPostgres> {
   const above = join(ROOT, '.data')
   mkdirSync(above, { recursive: true })
@@ -46,9 +49,14 @@ export async function openPostgres(
     removeFiles(dir, cluster)
   }
   process.on('exit', leave)
-  await prepare(dir)
+  await options.prepare?.(dir)
   await initialise(cluster)
-  const port = await ensureRunning(cluster)
+  let port = await ensureRunning(cluster)
+  if (options.preload !== undefined) {
+    await preload(urlOf(cluster, port, 'postgres'), options.preload)
+    await stop(cluster)
+    port = await ensureRunning(cluster)
+  }
   return {
     dir,
     data: cluster.dir,
@@ -60,6 +68,12 @@ export async function openPostgres(
       process.off('exit', leave)
     },
   }
+}
+
+async function preload(url: string, libraries: string): Promise<void> {
+  const db = createPool({ url, max: 1, lock_timeout_ms: 0, statement_timeout_ms: 0, application_name: 'stock lab' })
+  await rows(db, `ALTER SYSTEM SET shared_preload_libraries = '${libraries}'`)
+  await db.destroy()
 }
 
 function clusterIn(dir: string): Cluster {

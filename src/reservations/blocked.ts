@@ -38,7 +38,7 @@ export function rowOf(subject: string): { sku: string } | { reservation_id: stri
 /** Keys can't be asked whether they are locked, so all keyed reserves of a batch wait under one subject, one by one. */
 export const KEYS = 'keys'
 
-/** Operations that need a subject which is to be waited for apart, each with the first such subject. */
+/** Those of the operations that need a subject of which `isApart` says so, each with the first such subject. */
 export function findApart(
   operations: readonly Operation[],
   view: View,
@@ -59,7 +59,7 @@ export function findApart(
 /**
  * The queue knows the SKUs of a reserve, but those of a confirm only once its reservation has been read.
  *
- * @throws Blocked if an operation is to wait apart
+ * @throws Blocked if any of the operations is to wait apart
  */
 export function throwIfApart(
   operations: readonly Operation[],

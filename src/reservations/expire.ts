@@ -2,8 +2,9 @@ import type { Knex } from 'knex'
 import { describeError, isLockTimeout } from '../database/sqlstate.ts'
 import { transaction, type Last } from '../database/transaction.ts'
 import { DatabaseUnavailable } from '../errors.ts'
+import type { Recorded } from '../stock/counters.ts'
 import { lockLevels, selectUnlockedSkus } from '../stock/queries.ts'
-import type { OnClosed } from './hooks.ts'
+import type { ClosingHooks, OnClosed } from './hooks.ts'
 import { lineChanges, presentReservation, type Step } from './plan.ts'
 import { expireOldest, expireOne, peekOverdue, setAside, type StoredReservation, type Take } from './queries.ts'
 import { moveFor, recordMove } from './write.ts'
@@ -31,19 +32,19 @@ export type Expired = {
  *
  * @throws DatabaseUnavailable, or what failed although no hold is overdue; everything else is in the answer
  */
-export async function expireOverdue(db: Knex, take: Take, onClosed: OnClosed | undefined): Promise<Expired> {
+export async function expireOverdue(db: Knex, take: Take, hooks: ClosingHooks): Promise<Expired> {
   try {
-    return { expired: await expireBatch(db, take, onClosed), failed: [], blocked_skus: [] }
+    return { expired: await expireBatch(db, take, hooks), failed: [], blocked_skus: [] }
   } catch (error) {
     if (error instanceof DatabaseUnavailable) throw error
     const holds = await peekOverdue(db, take)
     // No hold can be blamed: it is the sweep itself that does not work, and that must not look like having nothing to do.
     if (holds.length === 0 && !isLockTimeout(error)) throw error
-    if (!isLockTimeout(error)) return expireEach(db, holds, onClosed)
+    if (!isLockTimeout(error)) return expireEach(db, holds, hooks)
     const blocked_skus = await findLockedSkus(db, holds)
     if (blocked_skus.length === 0) return { expired: 0, failed: [], blocked_skus }
     const except_skus = [...take.except_skus, ...blocked_skus]
-    const rest = await expireEachIfBroken(db, { ...take, except_skus }, onClosed)
+    const rest = await expireEachIfBroken(db, { ...take, except_skus }, hooks)
     return { ...rest, blocked_skus }
   }
 }
@@ -53,33 +54,39 @@ export async function expireOverdue(db: Knex, take: Take, onClosed: OnClosed | u
  *
  * @returns how many were expired @throws whatever one of them or the database can't stand
  */
-export function expireBatch(db: Knex, take: Take, onClosed: OnClosed | undefined): Promise<number> {
-  return transaction(db, async (tx, _, last) => giveBack(tx, await expireOldest(tx, take), onClosed, last))
+export function expireBatch(db: Knex, take: Take, hooks: ClosingHooks): Promise<number> {
+  return expire(db, (tx) => expireOldest(tx, take), hooks)
 }
 
-async function expireEachIfBroken(db: Knex, take: Take, onClosed: OnClosed | undefined): Promise<Expired> {
+async function expire(
+  db: Knex,
+  take: (tx: Knex.Transaction) => Promise<StoredReservation[]>,
+  hooks: ClosingHooks,
+): Promise<number> {
+  const { expired, recorded } = await transaction<GivenBack>(db, async (tx, _, last) =>
+    giveBack(tx, await take(tx), hooks.onClosed, last),
+  )
+  hooks.onMoved?.(recorded)
+  return expired
+}
+
+async function expireEachIfBroken(db: Knex, take: Take, hooks: ClosingHooks): Promise<Expired> {
   try {
-    return { expired: await expireBatch(db, take, onClosed), failed: [], blocked_skus: [] }
+    return { expired: await expireBatch(db, take, hooks), failed: [], blocked_skus: [] }
   } catch (error) {
     // Locked again, by another session: the next run will find out by whom.
     if (error instanceof DatabaseUnavailable) throw error
     if (isLockTimeout(error)) return { expired: 0, failed: [], blocked_skus: [] }
-    return expireEach(db, await peekOverdue(db, take), onClosed)
+    return expireEach(db, await peekOverdue(db, take), hooks)
   }
 }
 
-async function expireEach(
-  db: Knex,
-  holds: readonly { id: string }[],
-  onClosed: OnClosed | undefined,
-): Promise<Expired> {
+async function expireEach(db: Knex, holds: readonly { id: string }[], hooks: ClosingHooks): Promise<Expired> {
   const failed: FailedHold[] = []
   let expired = 0
   for (const { id } of holds) {
     try {
-      expired += await transaction<number>(db, async (tx, _, last) =>
-        giveBack(tx, await expireOne(tx, id), onClosed, last),
-      )
+      expired += await expire(db, (tx) => expireOne(tx, id), hooks)
     } catch (error) {
       if (error instanceof DatabaseUnavailable) throw error
       if (!isLockTimeout(error)) failed.push({ id, failures: await setAside(db, id, describeError(error)), error })
@@ -88,13 +95,15 @@ async function expireEach(
   return { expired, failed, blocked_skus: [] }
 }
 
+type GivenBack = { expired: number; recorded: readonly Recorded[] }
+
 async function giveBack(
   tx: Knex.Transaction,
   expired: readonly StoredReservation[],
   onClosed: OnClosed | undefined,
   last: Last,
-): Promise<number> {
-  if (expired.length === 0) return 0
+): Promise<GivenBack> {
+  if (expired.length === 0) return { expired: 0, recorded: [] }
   await onClosed?.(
     tx,
     expired.map(({ id, reference }) => ({ id, reference, status: 'expired' as const })),
@@ -103,7 +112,7 @@ async function giveBack(
   const moved = await moveFor(tx, steps)
   if (!moved.fits) throw new Error('an overdue hold names a SKU that has no counter')
   last(recordMove(tx, steps, moved))
-  return expired.length
+  return { expired: expired.length, recorded: moved.recorded }
 }
 
 function toStep(hold: StoredReservation): Step {

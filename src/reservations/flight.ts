@@ -2,9 +2,10 @@ import type { Knex } from 'knex'
 import { isConsequence, isLockTimeout } from '../database/sqlstate.ts'
 import { reading, transaction } from '../database/transaction.ts'
 import { refused } from '../errors.ts'
+import type { Recorded } from '../stock/counters.ts'
 import { lockLevels, selectUnlockedSkus } from '../stock/queries.ts'
 import { Blocked, findApart, KEYS, rowOf, subjectOfReservation, subjectOfSku, throwIfApart } from './blocked.ts'
-import type { OnClosed } from './hooks.ts'
+import type { ClosingHooks } from './hooks.ts'
 import { lookAndDraw } from './look.ts'
 import { draw, type Operation, type Outcome, type Plan, type PlanSettings, type View } from './plan.ts'
 import {
@@ -16,7 +17,7 @@ import {
   selectUnlockedIds,
 } from './queries.ts'
 import { reclaim } from './reclaim.ts'
-import { lockFor, moveAndRecord, moveFor, recordMove } from './write.ts'
+import { lockFor, moveAndRecord, moveFor, recordMove, type Fitting } from './write.ts'
 
 /**
  * Runs one batch: look, plan, write if everything still is as the plan saw it, else look again. Invariant: nothing that
@@ -31,14 +32,13 @@ const LOOKS_MAX = 12
 /** Takes overdue holds back at most this often for a batch. */
 const RECLAIMS_MAX = 8
 
-export type FlightDeps = PlanSettings & {
-  db: Knex
-  /** Undefined if nobody wants to know. */
-  onClosed: OnClosed | undefined
-  /** SKUs whose counters were found locked by another session: reclaims leave them alone, their requests wait apart. */
-  known_locked: Set<string>
-  observePhase: (phase: 'read' | 'write', duration_ms: number) => void
-}
+export type FlightDeps = PlanSettings &
+  ClosingHooks & {
+    db: Knex
+    /** SKUs whose counters were found locked by another session: reclaims leave them alone, their requests wait apart. */
+    known_locked: Set<string>
+    observePhase: (phase: 'read' | 'write', duration_ms: number) => void
+  }
 
 export type FlightOptions = {
   /** Milliseconds of `performance.now()` after which no further look is taken. */
@@ -156,9 +156,7 @@ async function reclaimShort(
 ): Promise<boolean> {
   const { operations, plan, view } = seen
   const short = new Map(Array.from(plan.short, (sku) => [sku, availableIn(view, sku)]))
-  const reclaimed = await reading(() =>
-    reclaim(deps.db, short, { ignored, known_locked: deps.known_locked }, deps.onClosed),
-  )
+  const reclaimed = await reading(() => reclaim(deps.db, short, { ignored, known_locked: deps.known_locked }, deps))
   const locked = new Set(reclaimed.blocked_skus.map(subjectOfSku))
   throwIfApart(operations, view, (subject) => locked.has(subject))
   return reclaimed.look_again
@@ -177,8 +175,10 @@ async function write(
   const { operations, plan, view, ignored } = drawn
   const failed: Failed = { phase: undefined }
   const started = performance.now()
+  let recorded: readonly Recorded[] = []
   try {
-    return await transaction<Map<Operation, Outcome> | typeof STALE>(deps.db, async (tx, rollback, last) => {
+    const written = await transaction<Map<Operation, Outcome> | typeof STALE>(deps.db, async (tx, rollback, last) => {
+      recorded = []
       // Sent one behind the other. If one fails or misses, those behind it did nothing that the rollback does not undo.
       const claimed = claimAndClose(deps, tx, plan, failed)
       if (runsHooks(deps, plan) && (await claimed) === STALE) return rollback(STALE)
@@ -196,6 +196,7 @@ async function write(
       if (moved.fits) {
         if (isPastAnEnd(plan, view, moved.locked_at)) return rollback(STALE)
         last(recordMove(tx, plan.steps, moved))
+        recorded = moved.recorded
         await alongside?.(tx, plan.outcomes)
         return plan.outcomes
       }
@@ -206,10 +207,13 @@ async function write(
       const { counters } = moved
       const shrunk = draw(operations, { ...view, counters }, deps, refusalsOf(plan))
       const rewritten = await shrink(tx, plan, shrunk, ignored)
-      if (rewritten === STALE || isPastAnEnd(shrunk, view, rewritten)) return rollback(STALE)
+      if (rewritten === STALE || isPastAnEnd(shrunk, view, rewritten.locked_at)) return rollback(STALE)
+      recorded = rewritten.recorded
       await alongside?.(tx, shrunk.outcomes)
       return shrunk.outcomes
     })
+    if (written !== STALE) deps.onMoved?.(recorded)
+    return written
   } catch (error) {
     if (!isLockTimeout(error)) throw error
     const apart = await findBlocked(deps.db, { operations, plan, view, phase: failed.phase ?? 'counters' })
@@ -267,7 +271,7 @@ async function shrink(
   plan: Plan,
   shrunk: Plan,
   ignored: ReadonlySet<string>,
-): Promise<Date | null | typeof STALE> {
+): Promise<Fitting | typeof STALE> {
   const sameClosings =
     shrunk.transitions.size === plan.transitions.size &&
     [...shrunk.transitions].every(([id, { to }]) => plan.transitions.get(id)?.to === to)
@@ -277,9 +281,8 @@ async function shrink(
   const kept = new Set(shrunk.inserts.map(({ reservation }) => reservation.id))
   const dropped = plan.inserts.map(({ reservation }) => reservation.id).filter((id) => !kept.has(id))
   if (dropped.length > 0) await deleteInserted(tx, dropped)
-  if (shrunk.steps.length === 0) return null
   const written = await moveAndRecord(tx, shrunk.steps)
-  return written.fits ? written.locked_at : STALE
+  return written.fits ? written : STALE
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import type { Recorded } from '../stock/counters.ts'
 import type { Closed } from './reservation.ts'
 
 /**
@@ -7,6 +8,15 @@ import type { Closed } from './reservation.ts'
  * it throws undoes the closing.
  */
 export type OnClosed = (tx: Knex.Transaction, closed: readonly Closed[]) => Promise<void>
+
+/** A counter as a change left it. */
+export type MovedCounter = Pick<Recorded, 'sku' | 'seq' | 'stock_after' | 'reserved_after'>
+
+/** Told after COMMIT which counters were moved; of one that was moved several times the last is current. Must not throw. */
+export type OnMoved = (moved: readonly MovedCounter[]) => void
+
+/** What is called when holds are closed. */
+export type ClosingHooks = { onClosed: OnClosed | undefined; onMoved?: OnMoved | undefined }
 
 /** Runs hooks one after another, in the order in which they were registered; undefined without any. */
 export function chainHooks(hooks: readonly OnClosed[]): OnClosed | undefined {

@@ -3,7 +3,7 @@ import { isLockTimeout } from '../database/sqlstate.ts'
 import { transaction } from '../database/transaction.ts'
 import { selectUnlockedSkus } from '../stock/queries.ts'
 import { expireOverdue } from './expire.ts'
-import type { OnClosed } from './hooks.ts'
+import type { ClosingHooks } from './hooks.ts'
 import { lockReservations, peekOverdue, selectAvailableAndOverdue } from './queries.ts'
 
 /** Overdue holds given back by one transaction of a reclaim. */
@@ -25,7 +25,7 @@ export async function reclaim(
   db: Knex,
   short: ReadonlyMap<string, number>,
   { ignored, known_locked }: { ignored: Set<string>; known_locked: Set<string> },
-  onClosed: OnClosed | undefined,
+  hooks: ClosingHooks,
 ): Promise<{ look_again: boolean; blocked_skus: string[] }> {
   const skus = [...short.keys()]
   await forgetUnlocked(db, known_locked)
@@ -38,7 +38,7 @@ export async function reclaim(
   }
   const overdue = await peekOverdue(db, take)
   if (overdue.length === 0) return { look_again: true, blocked_skus: [] }
-  const { expired, failed, blocked_skus } = await expireOverdue(db, take, onClosed)
+  const { expired, failed, blocked_skus } = await expireOverdue(db, take, hooks)
   for (const sku of blocked_skus) known_locked.add(sku)
   if (expired > 0 || failed.length > 0) return { look_again: true, blocked_skus }
   const blocked = new Set(blocked_skus)

@@ -8,7 +8,7 @@ import type { Weighted } from '../weights.ts'
 import { Batcher, type QueueState } from './batcher.ts'
 import type { BatcherLimits } from './batcher_limits.ts'
 import { fly, flyIn, type FlightDeps, type FlightOptions } from './flight.ts'
-import type { OnClosed } from './hooks.ts'
+import type { OnClosed, OnMoved } from './hooks.ts'
 import { listReservations, readReservation, type ReservationFilter, type ReservationPage } from './list.ts'
 import type { Operation, Outcome, Reserve } from './plan.ts'
 import { sumLines, type Reservation, type Reserved, type ReserveRequest } from './reservation.ts'
@@ -37,6 +37,8 @@ export type Reservations = {
   extendIn(tx: Knex.Transaction, request: ExtendRequest): Promise<Result<Reservation>>
   read(id: string): Promise<Reservation | undefined>
   list(filter: ReservationFilter): Promise<Result<ReservationPage>>
+  /** Tells strategies that keep counters elsewhere what this process has committed by other ways than these verbs. */
+  noteMoved: OnMoved
   /** Whether so many more requests would be taken; asked before a body is read. */
   hasRoom(requests: number): boolean
   queue(): QueueState
@@ -132,6 +134,7 @@ export function createReservations(deps: ReservationsDeps): Reservations {
     extendIn: async (tx, request) => toReservation(await inTransaction(tx, { verb: 'extend', ...request })),
     read: (id) => readReservation(deps.reads, id),
     list: (filter) => listReservations(deps.reads, filter),
+    noteMoved: (moved) => flights.onMoved?.(moved),
     hasRoom: (requests) => way.hasRoom(requests) && batcher.hasRoom(requests),
     queue: () => batcher.state(),
     isBusy: () => performance.now() - flown_at < BUSY_MS,
@@ -158,6 +161,13 @@ function partsMaker(
     submit: (operation: Operation, signal?: AbortSignal) => batcher.submit(operation, signal),
     queueHasRoom: (requests: number) => batcher.hasRoom(requests),
     fly: (operations: readonly Operation[], options: FlightOptions) => fly(flights, operations, options),
+    onMoved(listen: OnMoved) {
+      const before = flights.onMoved
+      flights.onMoved = (moved) => {
+        before?.(moved)
+        listen(moved)
+      }
+    },
     flights_max,
     db: core,
     settings,

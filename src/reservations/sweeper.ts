@@ -5,7 +5,7 @@ import type { Logger } from 'pino'
 import { describeError } from '../database/sqlstate.ts'
 import type { Metrics } from '../metrics.ts'
 import { expireBatch, expireOverdue, findKeptLocked } from './expire.ts'
-import type { OnClosed } from './hooks.ts'
+import type { ClosingHooks } from './hooks.ts'
 import { forgetSetAside, noteSweepFinished, noteSweepStarted, type Take } from './queries.ts'
 
 /**
@@ -46,9 +46,8 @@ export type Sweeper = {
   run(): Promise<SweepSummary>
 }
 
-export type SweeperDeps = {
+export type SweeperDeps = ClosingHooks & {
   db: Knex
-  onClosed: OnClosed | undefined
   metrics: Metrics
   log: Logger
   /** What this process is called in sweeper_runs. */
@@ -149,7 +148,7 @@ async function sweepTogether(deps: SweeperDeps, summary: SweepSummary, isStoppin
 async function lendOne(deps: SweeperDeps, summary: SweepSummary, isStopping: () => boolean): Promise<'done'> {
   while (summary.batches < BATCHES_MAX && !isStopping() && deps.isBusy?.() !== true) {
     summary.batches += 1
-    const expired = await expireBatch(deps.db, takeBeside(summary, SWEEP_SIZE_MAX), deps.onClosed)
+    const expired = await expireBatch(deps.db, takeBeside(summary, SWEEP_SIZE_MAX), deps)
     summary.expired += expired
     deps.metrics.outcome('expire', 'ok', 'sweep', expired)
     if (expired < SWEEP_SIZE_MAX) break
@@ -179,7 +178,7 @@ async function sweepOn(
     const started = performance.now()
     const limit = busy ? SWEEP_SIZE_BESIDE_BUYERS : SWEEP_SIZE_MAX
     summary.batches += 1
-    const { expired, failed, blocked_skus } = await expireOverdue(deps.db, takeBeside(summary, limit), deps.onClosed)
+    const { expired, failed, blocked_skus } = await expireOverdue(deps.db, takeBeside(summary, limit), deps)
     for (const { id, failures, error } of failed) {
       deps.log.error({ err: error, reservation_id: id, failures }, 'a hold could not be expired and was set aside')
     }

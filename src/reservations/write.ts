@@ -13,7 +13,8 @@ import { reservationJson } from './json.ts'
 import type { Step } from './plan.ts'
 import type { Line } from './reservation.ts'
 
-export type Written = { fits: true; locked_at: Date | null } | { fits: false; counters: Map<string, Counter> }
+export type Fitting = { fits: true; locked_at: Date | null; recorded: readonly Recorded[] }
+export type Written = Fitting | { fits: false; counters: Map<string, Counter> }
 
 /**
  * Moves the counters of a plan's steps and writes ledger and events, last in its transaction: from here on its counters
@@ -26,7 +27,7 @@ export async function moveAndRecord(tx: Knex.Transaction, steps: readonly Step[]
   const move = await moveFor(tx, steps)
   if (!move.fits) return move
   await recordMove(tx, steps, move)
-  return { fits: true, locked_at: move.locked_at }
+  return move
 }
 
 /**

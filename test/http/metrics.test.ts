@@ -37,7 +37,8 @@ test('what is observed is exposed', async () => {
   metrics.swept({ expired: 7, set_aside: 1, duration_ms: 10 })
   metrics.sweepFailed()
   metrics.watchQueue(() => ({ length: 4, length_max: 100, oldest_wait_ms: 250 }))
-  metrics.watchPool('core', () => ({ used: 1, free: 2, pending: 3 }))
+  const acquired = metrics.watchPool('core', () => ({ used: 1, free: 2, pending: 3 }))
+  for (const in_use of [1, 2, 2]) acquired(in_use)
   metrics.watchExpiry(() => Promise.resolve({ overdue: 5, oldest_overdue_seconds: 1.5, set_aside: 2 }))
   const lines = (await metrics.text()).split('\n')
   expect(lines).toEqual(
@@ -55,6 +56,7 @@ test('what is observed is exposed', async () => {
       'stock_queue_length_max 100',
       'stock_queue_oldest_wait_seconds 0.25',
       'stock_pool_connections{pool="core",state="pending"} 3',
+      'stock_pool_acquired_total{pool="core",in_use="2"} 2',
       'stock_expiry_backlog 5',
       'stock_expiry_oldest_overdue_seconds 1.5',
       'stock_expiry_set_aside 2',

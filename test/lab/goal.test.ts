@@ -56,7 +56,10 @@ function load(changes: Partial<LoadResult>): LoadResult {
   const latencies = [{ counts: [], sum_us: 0, max_us: 0 }]
   const counts = { sent: 0, accepted: 0, tolerated: 0, wrong: 0, unsent: 0, body_bytes: 0 }
   const seen = { errors: {}, by_status: {}, examples: [], timeline: [] }
-  return { ...merge([{ ...counts, ...seen, latencies, started_at: 0, ended_at: 1000 }]), ...changes }
+  return {
+    ...merge([{ ...counts, ...seen, latencies, started_at: 0, ended_at: 1000, last_answer_at: 1000 }]),
+    ...changes,
+  }
 }
 
 test('load that was wrong, broke, or came from drivers at their limit is a fault', () => {

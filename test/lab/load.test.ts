@@ -1,6 +1,7 @@
 import { drive, merge } from '../../src/lab/load/drive.ts'
 import { Histogram } from '../../src/lab/load/histogram.ts'
 import { runLoad, type LoadPlan } from '../../src/lab/load/run.ts'
+import { buyersWhoMeet, skuOfBuyer } from '../../src/lab/load/scenario.ts'
 import { answering, HELD, response, type Answering } from './answering.ts'
 
 let server: Answering | undefined
@@ -51,8 +52,11 @@ test('chunked answers in small packets are answers like others', async () => {
   server = await answering((socket) => {
     socket.setNoDelay(true)
     socket.write('HTTP/1.1 201 Created\r\nTransfer-Enc')
-    setTimeout(() => socket.write(`oding: chunked\r\n\r\n${HELD.length.toString(16)}\r\n${HELD}`), 2)
-    setTimeout(() => socket.write('\r\n0\r\n\r\n'), 4)
+    // One timer sets the next: two that are due together may fire in either order.
+    setTimeout(() => {
+      socket.write(`oding: chunked\r\n\r\n${HELD.length.toString(16)}\r\n${HELD}`)
+      setTimeout(() => socket.write('\r\n0\r\n\r\n'), 2)
+    }, 2)
   })
   expect(await runLoad(plan({ count_max: 20, duration_ms: 10_000 }))).toMatchObject({
     accepted: 20,
@@ -129,6 +133,76 @@ test('an open loop sends at its rate although answers are slow, and opens connec
   const counts = await runLoad(plan({ connections: 500, rate: 1000, duration_ms: 300 }))
   expect(counts).toMatchObject({ sent: 300, accepted: 300, unsent: 0 })
   expect(counts.ended_at - counts.started_at).toBeLessThan(2000)
+})
+
+test('of numbered buyers each asks once, in turn at each server, and a refusal is an answer that is timed', async () => {
+  const refused = (sku: string) => `{"code":"insufficient_stock","shortages":[{"sku":"${sku}","requested":1}]}`
+  const answer: Parameters<typeof answering>[0] = (socket, _, request) => {
+    const sku = /"sku":"([^"]+)"/.exec(request)![1]!
+    const held = sku === 'SKU-000001'
+    socket.write(held ? response(201, HELD) : response(409, refused(sku)))
+  }
+  server = await answering(answer)
+  const second = await answering(answer)
+  try {
+    const scenario = { kind: 'buyers' as const, count: 40, skus: 2 }
+    const result = await drive(
+      plan({
+        port: [server.port, second.port],
+        scenario,
+        connections: 40,
+        count_max: 40,
+        tolerate: [409],
+        timed: 'answered',
+      }),
+      2,
+    )
+    expect(result).toMatchObject({ sent: 40, accepted: 20, tolerated: 20, wrong: 0, errors: {} })
+    expect(result.latency.count).toBe(40)
+    expect([server.requests.length, second.requests.length]).toEqual([20, 20])
+  } finally {
+    await second.close()
+  }
+})
+
+test('a refusal for another reason, or of another SKU, is no right answer to a buyer', async () => {
+  const bodies = [
+    '{"code":"idempotency_key_in_use"}',
+    '{"code":"insufficient_stock","shortages":[{"sku":"SKU-000009"}]}',
+  ]
+  server = await answering((socket, number) => socket.write(response(409, bodies[number % 2]!)))
+  const scenario = { kind: 'buyers' as const, count: 4, skus: 1 }
+  expect(await runLoad(plan({ scenario, count_max: 4, tolerate: [409] }))).toMatchObject({ accepted: 0, wrong: 4 })
+})
+
+test('the last answer is told apart from waiting for one that never comes', async () => {
+  server = await answering((socket, number) => void (number === 0 || socket.write(response(201, HELD))))
+  const result = merge([await runLoad(plan({ count_max: 4, timeout_ms: 400 }))])
+  expect(result.errors).toEqual({ timeout: 1 })
+  expect(result.elapsed_ms).toBeGreaterThan(400)
+  expect(result.last_answer_ms).toBeLessThan(300)
+})
+
+test.each([
+  [100, 5, 5],
+  [1000, 1, 10],
+  [1000, 20, 200],
+  [50, 1, 1],
+  [7, 100, 7],
+])('of %i buyers %i per cent meet: %i want one SKU, all others one of their own', (count, meet_percent, met) => {
+  const wanted = Array.from({ length: count }, (_, n) =>
+    skuOfBuyer({ kind: 'buyers', count, skus: 1, meet_percent }, n),
+  )
+  const those = wanted.filter((sku) => sku === 'SKU-000001')
+  expect(those).toHaveLength(met)
+  expect(buyersWhoMeet(count, meet_percent)).toBe(met)
+  expect(new Set(wanted).size).toBe(count - met + 1)
+})
+
+test('those who meet stand evenly among the others', () => {
+  const buyers = { kind: 'buyers' as const, count: 100, skus: 1, meet_percent: 5 }
+  const places = Array.from({ length: 100 }, (_, n) => n).filter((n) => skuOfBuyer(buyers, n) === 'SKU-000001')
+  expect(places).toEqual([0, 20, 40, 60, 80])
 })
 
 test('latencies are counted apart for what is due before and after a cut', async () => {

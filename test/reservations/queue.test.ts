@@ -75,6 +75,7 @@ describe('in particular', () => {
     }
     const parts = {
       submit: () => Promise.reject(new Error('a job needs no batch')),
+      onMoved: () => undefined,
       queueHasRoom: () => true,
       fly: (...[operations, options]: Parameters<Parameters<typeof createQueue>[0]['fly']>) =>
         fly(flights, operations, options),

@@ -23,6 +23,8 @@ export type LoadArm = {
   server: TestedServer
   scenario: Scenario
   connections?: number
+  /** Statuses that are no fault. */
+  tolerate?: readonly number[]
   /** Where what commits is counted; absent for what writes nothing. */
   db?: Knex
   /** What is counted: unless given, reservations where there is a database, else answers. */
@@ -79,6 +81,7 @@ export function planOf(context: Context, arm: LoadArm, seconds: number): LoadPla
     scenario: arm.scenario,
     connections: arm.connections ?? BUYERS,
     duration_ms: seconds * 1000,
+    ...(arm.tolerate === undefined ? {} : { tolerate: arm.tolerate }),
   }
 }
 

@@ -89,10 +89,10 @@ function failed(error: unknown): GoalResult {
   return { arms: [], rows: [{ ...row, verdict: 'INVALID' }], notes: [] }
 }
 
-type Calibrated = { drivers: Drivers; bare_rate: number }
+export type Calibrated = { drivers: Drivers; bare_rate: number }
 
 /** How much load one process can make, and whether a second one makes more. */
-async function calibrate(home: BenchHome, api_key: string): Promise<Calibrated> {
+export async function calibrate(home: BenchHome, api_key: string): Promise<Calibrated> {
   const server = await startBare(home.build, 'socket')
   const measure = async (processes: number): Promise<Calibrated> => {
     const drivers = await startDrivers(processes)

@@ -19,9 +19,14 @@ export type BenchHome = {
   close(): Promise<void>
 }
 
-/** Builds, and starts PostgreSQL. */
-export async function openHome(): Promise<BenchHome> {
-  const postgres = await openPostgres('bench', (dir) => compile(join(dir, 'build')))
+/**
+ * Builds, and starts PostgreSQL with fsync, full_page_writes and synchronous_commit on.
+ *
+ * @param options.preload libraries that the server loads when it starts
+ */
+export async function openHome(options: { preload?: string } = {}): Promise<BenchHome> {
+  const prepare = (dir: string): Promise<void> => compile(join(dir, 'build'))
+  const postgres = await openPostgres('bench', { prepare, preload: options.preload })
   const { dir, data, version } = postgres
   return {
     dir,

@@ -82,7 +82,8 @@ export function number(value: number): string {
   return value.toFixed(Math.abs(value) >= 10 ? 1 : 2)
 }
 
-function table(head: string[], lines: readonly string[][]): string {
+/** Columns without lines, three to the right. */
+export function table(head: string[], lines: readonly string[][]): string {
   const drawn = new Table({
     head,
     style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },

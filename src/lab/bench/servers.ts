@@ -2,6 +2,7 @@ import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { StrategyName } from '../../strategy_names.ts'
 import { end, freePort, start } from './children.ts'
 
 /** Servers under test, each a process of its own from the run's build. */
@@ -21,7 +22,9 @@ const POLL_MS = 20
 
 export type ServiceOptions = {
   url: string
-  strategy?: 'batched' | 'conditional'
+  strategy?: StrategyName
+  /** For strategies that need a Redis: one, or the nodes of Redlock. */
+  redis_urls?: readonly string[]
   pool_max?: number
   /** Off unless given. */
   expiry_cron?: string
@@ -32,32 +35,51 @@ export type ServiceOptions = {
 
 /** The service as `npm start` runs it, on a database that is there; its log goes to a file. */
 export function startService(build: string, options: ServiceOptions): Promise<TestedServer> {
-  return startProgram(build, 'src/main.js', '/readyz', options)
+  return startProgram(build, { program: 'src/main.js', ready_path: '/readyz', options })
 }
 
 /** The service whose reserve answers a constant. */
 export function startConstant(build: string, options: ServiceOptions): Promise<TestedServer> {
-  return startProgram(build, 'src/lab/bench/servers/constant.js', '/readyz', options)
+  return startProgram(build, { program: 'src/lab/bench/servers/constant.js', ready_path: '/readyz', options })
 }
 
 /** Koa with one middleware, Node's HTTP server with none, or a socket that gives one answer to everything. */
 export function startBare(build: string, kind: 'koa' | 'node' | 'socket'): Promise<TestedServer> {
-  return startProgram(build, `src/lab/bench/servers/${kind}.js`, '/', undefined)
+  return startProgram(build, { program: `src/lab/bench/servers/${kind}.js`, ready_path: '/' })
+}
+
+/** A program that ended, or was not ready in time; `said` is the end of what it wrote. */
+export class DidNotStart extends Error {
+  readonly said: string
+
+  constructor(program: string, said: string) {
+    super(`${program} did not start:\n${said}`)
+    this.name = 'DidNotStart'
+    this.said = said
+  }
 }
 
 let started = 0
 
-async function startProgram(
+/**
+ * A program of the build, which is given its port and then `args`, and is ready once `ready_path` answers.
+ *
+ * @throws DidNotStart
+ */
+export async function startProgram(
   build: string,
-  program: string,
-  ready_path: string,
-  options: ServiceOptions | undefined,
+  {
+    program,
+    args = [],
+    ready_path,
+    options,
+  }: { program: string; args?: readonly string[]; ready_path: string; options?: ServiceOptions },
 ): Promise<TestedServer> {
   const port = await freePort()
   const log_path = join(build, `../log-${++started}`)
   const log = openSync(log_path, 'a')
   const flags = options?.profile_dir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${options.profile_dir}`]
-  const running = start(process.execPath, [...flags, join(build, program), String(port)], {
+  const running = start(process.execPath, [...flags, join(build, program), String(port), ...args], {
     env: options === undefined ? {} : environmentOf(options, port),
     output: log,
     errors: log,
@@ -69,7 +91,7 @@ async function startProgram(
   while (!(await answers(port, ready_path))) {
     if (ended || Date.now() > deadline) {
       await end(running, 0)
-      throw new Error(`${program} did not start:\n${readFileSync(log_path, 'utf8').slice(-2000)}`)
+      throw new DidNotStart(program, readFileSync(log_path, 'utf8').slice(-2000))
     }
     await delay(POLL_MS)
   }
@@ -98,7 +120,13 @@ function environmentOf(options: ServiceOptions, port: number): Record<string, st
     // The quiet time of a sweep, not the shape of the demo, is what long runs need.
     RESERVATION_TTL_SECONDS: '86400',
     ...(options.workers === undefined ? {} : { WORKERS: String(options.workers) }),
+    ...redisEnvironmentOf(options.redis_urls ?? []),
   }
+}
+
+function redisEnvironmentOf(urls: readonly string[]): Record<string, string> {
+  const [first] = urls
+  return first === undefined ? {} : { REDIS_URL: first, REDIS_URLS: urls.join(',') }
 }
 
 function answers(port: number, path: string): Promise<boolean> {

@@ -6,8 +6,10 @@ import { INTERVAL_MS, type LoadCounts, type LoadPlan } from './run.ts'
 /** Load from processes of its own, so that what makes it shares neither thread nor heap with what is measured. */
 
 export type LoadResult = Omit<LoadCounts, 'latencies'> & {
-  /** From the first request to the last answer. */
+  /** From the first request until nothing was left to wait for. */
   elapsed_ms: number
+  /** From the first request to the last answer; less than `elapsed_ms` if a request never got one. */
+  last_answer_ms: number
   latency: LatencySummary
   /** The same apart, for the time before, between and after the plan's cuts. */
   latencies: LatencySummary[]
@@ -99,8 +101,11 @@ function nextMessage(child: ChildProcess, limit_ms: number): Promise<unknown> {
 function share(plan: LoadPlan, index: number, processes: number): LoadPlan {
   const part = (whole: number): number =>
     Math.floor((whole * (index + 1)) / processes) - Math.floor((whole * index) / processes)
+  const { scenario, count_max = 0 } = plan
+  const first = Math.floor((count_max * index) / processes)
   return {
     ...plan,
+    scenario: scenario.kind === 'buyers' ? { ...scenario, first: (scenario.first ?? 0) + first } : scenario,
     connections: part(plan.connections),
     ...(plan.rate === undefined ? {} : { rate: plan.rate / processes }),
     ...(plan.count_max === undefined ? {} : { count_max: part(plan.count_max) }),
@@ -113,6 +118,7 @@ export function merge(parts: readonly LoadCounts[]): LoadResult {
   const windows = parts[0]?.latencies.map((_, i) => parts.map((part) => part.latencies[i]!)) ?? []
   const started_at = Math.min(...parts.map((part) => part.started_at))
   const ended_at = Math.max(...parts.map((part) => part.ended_at))
+  const last_answer_at = Math.max(...parts.map((part) => part.last_answer_at))
   const length = Math.max(...parts.map((part) => part.timeline.length))
   return {
     sent: sum((part) => part.sent),
@@ -126,7 +132,9 @@ export function merge(parts: readonly LoadCounts[]): LoadResult {
     body_bytes: sum((part) => part.body_bytes),
     started_at,
     ended_at,
+    last_answer_at,
     elapsed_ms: ended_at - started_at,
+    last_answer_ms: last_answer_at - started_at,
     latency: summaryOf(windows.flat()),
     latencies: windows.map(summaryOf),
     timeline: Array.from({ length }, (_, i) => sum((part) => part.timeline[i] ?? 0)),

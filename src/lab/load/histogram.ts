@@ -20,6 +20,7 @@ export type LatencySummary = {
   mean_us: number
   p50_us: number
   p90_us: number
+  p95_us: number
   p99_us: number
   p999_us: number
   max_us: number
@@ -73,6 +74,7 @@ export class Histogram {
       mean_us: this.#count === 0 ? 0 : this.#sum_us / this.#count,
       p50_us: this.percentile(0.5),
       p90_us: this.percentile(0.9),
+      p95_us: this.percentile(0.95),
       p99_us: this.percentile(0.99),
       p999_us: this.percentile(0.999),
       max_us: this.#max_us,

@@ -6,8 +6,8 @@ import { createTalks, type Scenario, type Talk } from './scenario.ts'
 /** The load of one process: connections that stay open, each with one request under way, until the time is over. */
 
 export type LoadPlan = {
-  /** Of a server on this machine. */
-  port: number
+  /** Of a server on this machine; of several, connections are opened to each in turn. */
+  port: number | readonly number[]
   api_key: string
   scenario: Scenario
   /** Statuses that are no fault besides the one the scenario is about: 503 where overload is what is measured. */
@@ -24,6 +24,8 @@ export type LoadPlan = {
   count_max?: number
   /** A request without an answer for so long is an error, and its connection is given up. */
   timeout_ms?: number
+  /** Which answers are timed: those that were accepted, unless this says all that are no fault. */
+  timed?: 'accepted' | 'answered'
   /** Milliseconds since the epoch, rising, at which the latencies of what is due from then on are counted apart. */
   cuts?: readonly number[]
 }
@@ -44,7 +46,9 @@ export type LoadCounts = {
   body_bytes: number
   started_at: number
   ended_at: number
-  /** Of accepted answers, one more than the plan has cuts. */
+  /** When the last answer came; `started_at` if none did. */
+  last_answer_at: number
+  /** Of accepted answers, or of all that the plan times; one more than the plan has cuts. */
   latencies: PackedHistogram[]
   /** Accepted answers in each {@link INTERVAL_MS} since the start. */
   timeline: number[]
@@ -80,7 +84,7 @@ class Run {
   readonly result: Promise<LoadCounts>
   readonly #plan: LoadPlan
   readonly #timeout_ms: number
-  readonly #newTalk: () => Talk
+  readonly #doors: { port: number; newTalk: () => Talk }[]
   readonly #buffer = Buffer.allocUnsafe(READ_BYTES)
   readonly #lines = new Set<Line>()
   readonly #idle: Line[] = []
@@ -91,6 +95,7 @@ class Run {
   #head = 0
   #scheduled = 0
   #connecting = 0
+  #opened = 0
   #busy = 0
   #started = 0
   #deadline = Infinity
@@ -101,10 +106,9 @@ class Run {
   constructor(plan: LoadPlan) {
     this.#plan = plan
     this.#timeout_ms = plan.timeout_ms ?? TIMEOUT_MS
-    this.#newTalk = createTalks(plan.scenario, {
-      host: `127.0.0.1:${plan.port}`,
-      api_key: plan.api_key,
-      tolerate: plan.tolerate ?? [],
+    this.#doors = [plan.port].flat().map((port) => {
+      const door = { host: `127.0.0.1:${port}`, api_key: plan.api_key, tolerate: plan.tolerate ?? [] }
+      return { port, newTalk: createTalks(plan.scenario, door) }
     })
     this.#latencies = Array.from({ length: (plan.cuts?.length ?? 0) + 1 }, () => new Histogram())
     this.#counts = {
@@ -119,6 +123,7 @@ class Run {
       body_bytes: 0,
       started_at: 0,
       ended_at: 0,
+      last_answer_at: 0,
       latencies: [],
       timeline: [],
     }
@@ -135,6 +140,7 @@ class Run {
     }
     this.#started = performance.now()
     this.#counts.started_at = performance.timeOrigin + this.#started
+    this.#counts.last_answer_at = this.#counts.started_at
     this.#deadline = this.#started + duration_ms
     this.#watch = setInterval(() => this.#look(), 100)
     if (rate !== undefined) this.#schedule(rate)
@@ -145,10 +151,11 @@ class Run {
   #open(): Promise<void> {
     this.#connecting++
     return new Promise((resolve) => {
-      const talk = this.#newTalk()
+      const { port, newTalk } = this.#doors[this.#opened++ % this.#doors.length]!
+      const talk = newTalk()
       const line: Line = { socket: undefined, parser: this.#parserFor(() => line), talk, busy: false, due: 0, sent: 0 }
       const socket = connect({
-        port: this.#plan.port,
+        port,
         host: '127.0.0.1',
         noDelay: true,
         onread: {
@@ -198,11 +205,14 @@ class Run {
     const counts = this.#counts
     counts.by_status[status] = (counts.by_status[status] ?? 0) + 1
     counts.body_bytes += body.length
+    counts.last_answer_at = performance.timeOrigin + now
     const verdict = line.talk.judge(status, body)
     if (verdict === 'wrong') this.#noteWrong(`${status} ${body.toString('utf8', 0, 300)}`)
     else counts[verdict]++
-    if (verdict === 'accepted') {
+    if (verdict === 'accepted' || (verdict === 'tolerated' && this.#plan.timed === 'answered')) {
       this.#latencyOf(line.due).record((now - line.due) * 1000)
+    }
+    if (verdict === 'accepted') {
       const interval = Math.floor((now - this.#started) / INTERVAL_MS)
       counts.timeline[interval] = (counts.timeline[interval] ?? 0) + 1
     }

@@ -6,6 +6,8 @@ import { randomBytes } from 'node:crypto'
 export type Scenario =
   /** Reserve one unit of each of `lines` SKUs. With `hot` the first line is always the first SKU. */
   | { kind: 'reserve'; skus: number; lines?: number; hot?: boolean; ttl_seconds?: number }
+  /** Numbered buyers, one unit each; which SKU a buyer wants is told by {@link skuOfBuyer}. Sold out is a right answer too. */
+  | Buyers
   /** Reserve what is not there: the right answer is a refusal. */
   | { kind: 'refused'; skus: number }
   /** Reserve, then confirm what was reserved, on the same connection. */
@@ -13,6 +15,19 @@ export type Scenario =
   /** `size` reservations in one request, each with a key of its own. */
   | { kind: 'batch'; skus: number; size: number }
   | { kind: 'read'; skus: number }
+
+export type Buyers = {
+  kind: 'buyers'
+  /** How many there are in all, and the number of the first whom this process sends, from 0. */
+  count: number
+  first?: number
+  /** SKUs from here on are theirs, counted from 1. */
+  sku_first?: number
+  /** So many SKUs are bought in turn. */
+  skus: number
+  /** In the place of `skus`: this share of all want one SKU, and everybody else one of their own. */
+  meet_percent?: number
+}
 
 /** How an answer is counted: what the scenario is about; a status that the plan puts up with; anything else. */
 export type Verdict = 'accepted' | 'tolerated' | 'wrong'
@@ -32,12 +47,32 @@ export function skuName(n: number): string {
   return `SKU-${String(n).padStart(6, '0')}`
 }
 
+/**
+ * The SKU that the n-th buyer wants, n from 0. Those who meet stand evenly among the others: of a hundred buyers at 5 % these
+ * are the first, the 21st, the 41st and so on.
+ */
+export function skuOfBuyer({ count, sku_first = 1, skus, meet_percent }: Buyers, n: number): string {
+  if (meet_percent === undefined) return skuName(sku_first + (n % skus))
+  const met = buyersWhoMeet(count, meet_percent)
+  const meets = Math.ceil(((n + 1) * met) / count) > Math.ceil((n * met) / count)
+  return skuName(meets ? sku_first : sku_first + 1 + n)
+}
+
+/** How many of all that share is; at least one. */
+export function buyersWhoMeet(count: number, meet_percent: number): number {
+  return Math.min(count, Math.max(1, Math.round((count * meet_percent) / 100)))
+}
+
 /** What makes a talk for each connection. Idempotency keys are never used twice, by whatever process. */
 export function createTalks(scenario: Scenario, door: Door): () => Talk {
   const nextKey = createKeys()
   switch (scenario.kind) {
     case 'reserve':
       return () => reserveTalk(scenario, door, nextKey)
+    case 'buyers': {
+      let next = scenario.first ?? 0
+      return () => buyerTalk(scenario, door, nextKey, () => next++)
+    }
     case 'refused':
       return () => refusedTalk(scenario, door, nextKey)
     case 'pair':
@@ -97,6 +132,23 @@ function reserveTalk(scenario: Extract<Scenario, { kind: 'reserve' }>, door: Doo
 function namesAll(body: Buffer, skus: readonly string[]): boolean {
   for (const sku of skus) if (!body.includes(`"sku":"${sku}"`, 0, 'latin1')) return false
   return true
+}
+
+function buyerTalk(scenario: Buyers, door: Door, nextKey: () => string, nextBuyer: () => number): Talk {
+  const head = headOf(door, 'POST', '/v1/reservations')
+  let sku = ''
+  return {
+    ask() {
+      sku = skuOfBuyer(scenario, nextBuyer())
+      return post(head, nextKey(), reserveBody([sku]))
+    },
+    judge(status, body) {
+      if (status === 201) return body.includes('"status":"pending"') && namesAll(body, [sku]) ? 'accepted' : 'wrong'
+      if (!door.tolerate.includes(status)) return 'wrong'
+      if (status !== 409) return 'tolerated'
+      return body.includes('"insufficient_stock"') && namesAll(body, [sku]) ? 'tolerated' : 'wrong'
+    },
+  }
 }
 
 function refusedTalk(scenario: { skus: number }, door: Door, nextKey: () => string): Talk {

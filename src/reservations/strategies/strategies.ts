@@ -4,6 +4,10 @@ import { createSplit } from '../split.ts'
 import type { ReserveRequest } from '../reservation.ts'
 import { createBatched } from './batched.ts'
 import { createConditional } from './conditional.ts'
+import { createPubsubLock } from './pubsub_lock.ts'
+import { createRedisStrategy } from './redis.ts'
+import { createRedlock } from './redlock.ts'
+import { createSpinlock } from './spinlock.ts'
 import { withFallback } from './fallback.ts'
 import { createMutex } from './mutex.ts'
 import { createOptimistic } from './optimistic.ts'
@@ -15,6 +19,10 @@ import { CannotStart, type Strategy, type StrategyParts } from './strategy.ts'
 const STRATEGIES: Partial<Record<StrategyName, (parts: StrategyParts) => Strategy>> = {
   batched: createBatched,
   conditional: createConditional,
+  redis: createRedisStrategy,
+  spinlock: createSpinlock,
+  redlock: createRedlock,
+  'pubsub-lock': createPubsubLock,
   pessimistic: createPessimistic,
   optimistic: createOptimistic,
   mutex: createMutex,

@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import type { StrategyMeter } from '../../metrics.ts'
 import type { StrategyName } from '../../strategy_names.ts'
 import type { FlightOptions } from '../flight.ts'
+import type { OnMoved } from '../hooks.ts'
 import type { Operation, Outcome, Reserve } from '../plan.ts'
 import type { Turns } from './turns.ts'
 
@@ -45,6 +46,8 @@ export type StrategyParts = {
   queueHasRoom: (requests: number) => boolean
   /** Decides and writes operations in one transaction of their own: see {@link FlightOptions} for how. */
   fly: (operations: readonly Operation[], options: FlightOptions) => Promise<Map<Operation, Outcome>>
+  /** From now on the listener is told of counters that this process has moved. */
+  onMoved: (listen: OnMoved) => void
   /**
    * Turns for transactions of its own, shared by all strategies of this process: one for each connection to spare. To stop
    * them stops this strategy's use of them.
