@@ -57,7 +57,10 @@ export type FlightOptions = {
   onConflict?: () => void
   /** With `locked`: how long the locks took. */
   onLocked?: (duration_ms: number) => void
-  /** Runs last in the transaction that writes, with what it decided, and may lock what nobody holds who wants a counter. What it throws undoes all. */
+  /**
+   * Runs last in the transaction that writes, with what it decided; what it throws undoes all. The counters are locked by then:
+   * it may lock only what nobody holds who waits for a counter.
+   */
   alongside?: (tx: Knex.Transaction, outcomes: ReadonlyMap<Operation, Outcome>) => Promise<void>
 }
 

@@ -1,9 +1,12 @@
-import { afterAll, expect, test } from '@jest/globals'
+import { afterAll, expect, jest, test } from '@jest/globals'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 /** The command as npm runs it, with a PostgreSQL of its own; its days are over at once. */
+
+// Each makes a PostgreSQL, which takes a second on a machine that has nothing else to do.
+jest.setTimeout(60_000)
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const running = new Set<ChildProcess>()

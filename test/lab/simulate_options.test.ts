@@ -43,6 +43,7 @@ function flagsOfUsage(): string {
 test('a unit may stand once or twice, and times may be fractions', () => {
   expect(readOptions(['--every', '500ms..2s']).every_ms).toEqual({ from: 500, to: 2000 })
   expect(readOptions(['--every', '0.5..1.5s']).every_ms).toEqual({ from: 500, to: 1500 })
+  expect(readOptions(['--arrive', '0']).arrive_ms).toEqual({ from: 0, to: 0 })
   expect(readOptions(['--arrive', '300ms']).arrive_ms).toEqual({ from: 300, to: 300 })
 })
 

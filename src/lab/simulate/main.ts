@@ -36,6 +36,7 @@ async function withCore<T>(url: string, options: Options, work: (core: Core) => 
     EMBEDDED_DATABASE: '',
     EXPIRY_CRON: 'off',
     RESERVATION_STRATEGY: options.strategy,
+    RESERVATION_FALLBACK: '',
     RESERVATION_TTL_SECONDS: '',
     RESERVATION_TTL_MAX_SECONDS: '',
   })

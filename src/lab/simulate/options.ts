@@ -121,7 +121,7 @@ const TIMES = new RegExp(`^${TIME}(?:\\.\\.${TIME})?$`)
 
 /** In milliseconds. The unit may stand once, behind the second of two values. */
 function readTimes(flag: string, text: string, bounds: Range): Range {
-  const [, from, from_unit, to = from, to_unit = from_unit] = TIMES.exec(text) ?? []
+  const [, from, from_unit, to = from, to_unit = from_unit] = TIMES.exec(text === '0' ? '0s' : text) ?? []
   if (from === undefined || to === undefined || to_unit === undefined) {
     throw new Error(
       `${flag} takes a time with its unit, or a range of times, such as 200ms or 1..3s, not ${JSON.stringify(text)}`,
