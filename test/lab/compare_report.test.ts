@@ -148,7 +148,7 @@ test('Markdown says on what it was measured and by which command, and every row 
 })
 
 test('a chart has a bar for each, no bar for one that left buyers without an answer, and is well-formed', () => {
-  const answered = { unanswered: 0, errors: {} }
+  const answered = { unanswered: 0, errors: {}, turned_away: 0 }
   const section = crowdSection(
     'A <sale> & "more"',
     [found('batched', [measured(210, answered)]), found('pessimistic', [measured(900)]), NONE],
@@ -158,7 +158,7 @@ test('a chart has a bar for each, no bar for one that left buyers without an ans
   expect(svg.match(/<rect x="200"/g)).toHaveLength(6)
   expect(svg).toMatch(/batched<\/text><rect [^>]*width="430" [^>]*class="ours"\/><text [^>]*>210</)
   expect(svg).toMatch(/pessimistic<\/text><rect [^>]*width="0" .*?no answer/)
-  expect(svg).toMatch(/none<\/text><rect [^>]*class="unsafe"/)
+  expect(svg).toMatch(/none<\/text><rect [^>]*class="unsafe"\/><text [^>]*>90 \(15 turned away\)</)
   expect(svg).toContain('A &lt;sale&gt; &amp; &quot;more&quot;')
   const opened = svg.match(/<(svg|g|text|style)\b/g)!.length
   expect(svg.match(/<\/(svg|g|text|style)>/g)).toHaveLength(opened)

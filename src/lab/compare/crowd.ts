@@ -224,8 +224,13 @@ function chartOf(title: string, outcomes: readonly Outcome[], loads: readonly Lo
       .filter((outcome) => outcome.load === load)
       .map(({ name, unsafe, middle }): Bar => {
         const value = by_rate ? middle.p99_ms : middle.last_answer_ms
-        // Of those that heard nothing no time is known, and a short bar would praise it.
-        return { name, value: middle.unanswered > 0 ? Number.NaN : value, kind: unsafe ? 'unsafe' : 'ours' }
+        return {
+          name,
+          // Of those that heard nothing no time is known, and a short bar would praise it.
+          value: middle.unanswered > 0 ? Number.NaN : value,
+          kind: unsafe ? 'unsafe' : 'ours',
+          ...(middle.turned_away > 0 ? { note: `${count(middle.turned_away)} turned away` } : {}),
+        }
       }),
   }))
   return { title, unit: by_rate ? 'p99 in ms' : 'time to the last answer in ms', groups }
