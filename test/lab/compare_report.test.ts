@@ -1,6 +1,6 @@
 import { svgOf } from '../../src/lab/compare/chart.ts'
 import { fairnessOf, orderOf, type Answered } from '../../src/lab/compare/coupon.ts'
-import { crowdSection, outcomesOf, type Found } from '../../src/lab/compare/crowd.ts'
+import { crowdSection as sectionOf, outcomesOf, type Found } from '../../src/lab/compare/crowd.ts'
 import { place, planOf, shelfOf, type Load } from '../../src/lab/compare/loads.ts'
 import type { Measured, Round } from '../../src/lab/compare/measure.ts'
 import { markdownOf, tellLeftOut, tellSection, type Report } from '../../src/lab/compare/report.ts'
@@ -46,6 +46,10 @@ function found(name: 'batched' | 'pessimistic', rounds: Measured[], more: Partia
     contender: { name, strategy: name },
     rounds: rounds.map((one) => ({ measured: [one], clean: true, verify: 'clean', ...more })),
   }
+}
+
+function crowdSection(title: string, all: Found[], loads: Load[], broke: string[] = []) {
+  return sectionOf(title, { found: all, broke }, loads)
 }
 
 const NONE: Found = {
@@ -109,6 +113,9 @@ test('a strategy that oversold, or broke a promise, is called wrong; an unsafe w
   expect(crowdSection('A sale', [broken], [LOAD]).faults).toEqual(['batched: verify: promise 2 is broken once'])
   const unread = found('batched', [measured(1, { faults: ['2 wrong answers'] })])
   expect(tellSection(crowdSection('A sale', [unread], [LOAD]))).toContain('WRONG: batched: 2 wrong answers')
+  expect(crowdSection('A sale', [NONE], [LOAD], ['redis broke: it is gone']).faults).toEqual([
+    'redis broke: it is gone',
+  ])
   expect(crowdSection('A sale', [], [LOAD]).faults).toEqual(['nothing could be measured'])
 })
 
