@@ -1,6 +1,6 @@
 import { svgOf } from '../../src/lab/compare/chart.ts'
 import { fairnessOf, orderOf, type Answered } from '../../src/lab/compare/coupon.ts'
-import { crowdSection, outcomesOf, type Found } from '../../src/lab/compare/crowd.ts'
+import { crowdSection as sectionOf, outcomesOf, type Found } from '../../src/lab/compare/crowd.ts'
 import { place, planOf, shelfOf, type Load } from '../../src/lab/compare/loads.ts'
 import type { Measured, Round } from '../../src/lab/compare/measure.ts'
 import { markdownOf, tellLeftOut, tellSection, type Report } from '../../src/lab/compare/report.ts'
@@ -46,6 +46,10 @@ function found(name: 'batched' | 'pessimistic', rounds: Measured[], more: Partia
     contender: { name, strategy: name },
     rounds: rounds.map((one) => ({ measured: [one], clean: true, verify: 'clean', ...more })),
   }
+}
+
+function crowdSection(title: string, all: Found[], loads: Load[], broke: string[] = []) {
+  return sectionOf(title, { found: all, broke }, loads)
 }
 
 const NONE: Found = {
@@ -109,6 +113,9 @@ test('a strategy that oversold, or broke a promise, is called wrong; an unsafe w
   expect(crowdSection('A sale', [broken], [LOAD]).faults).toEqual(['batched: verify: promise 2 is broken once'])
   const unread = found('batched', [measured(1, { faults: ['2 wrong answers'] })])
   expect(tellSection(crowdSection('A sale', [unread], [LOAD]))).toContain('WRONG: batched: 2 wrong answers')
+  expect(crowdSection('A sale', [NONE], [LOAD], ['redis broke: it is gone']).faults).toEqual([
+    'redis broke: it is gone',
+  ])
   expect(crowdSection('A sale', [], [LOAD]).faults).toEqual(['nothing could be measured'])
 })
 
@@ -148,7 +155,7 @@ test('Markdown says on what it was measured and by which command, and every row 
 })
 
 test('a chart has a bar for each, no bar for one that left buyers without an answer, and is well-formed', () => {
-  const answered = { unanswered: 0, errors: {} }
+  const answered = { unanswered: 0, errors: {}, turned_away: 0 }
   const section = crowdSection(
     'A <sale> & "more"',
     [found('batched', [measured(210, answered)]), found('pessimistic', [measured(900)]), NONE],
@@ -158,7 +165,7 @@ test('a chart has a bar for each, no bar for one that left buyers without an ans
   expect(svg.match(/<rect x="200"/g)).toHaveLength(6)
   expect(svg).toMatch(/batched<\/text><rect [^>]*width="430" [^>]*class="ours"\/><text [^>]*>210</)
   expect(svg).toMatch(/pessimistic<\/text><rect [^>]*width="0" .*?no answer/)
-  expect(svg).toMatch(/none<\/text><rect [^>]*class="unsafe"/)
+  expect(svg).toMatch(/none<\/text><rect [^>]*class="unsafe"\/><text [^>]*>90 \(15 turned away\)</)
   expect(svg).toContain('A &lt;sale&gt; &amp; &quot;more&quot;')
   const opened = svg.match(/<(svg|g|text|style)\b/g)!.length
   expect(svg.match(/<\/(svg|g|text|style)>/g)).toHaveLength(opened)

@@ -16,12 +16,12 @@ export async function breaksSection(bench: Bench, contenders: readonly Contender
   const stock = Math.max(1, Math.floor(buyers / BUYERS_PER_UNIT))
   const load: Load = { label: `${count(buyers)} for ${count(stock)}`, buyers, skus: 1, stock }
   const chosen = (['scratch', 'real'] as const).flatMap((tables) => onTables(contenders, tables))
-  const { found } = await measureAll(bench, { contenders: chosen, loads: [load], rounds: 1 })
+  const { found, broke } = await measureAll(bench, { contenders: chosen, loads: [load], rounds: 1 })
   return {
     title: `What breaks without a guard, and what the database stops: ${count(buyers)} buyers for ${count(stock)} units`,
     tables: [{ title: '', head: HEAD, rows: found.map((one) => rowOf(one)) }],
     notes: NOTES,
-    faults: found.flatMap((one) => faultsOf(one)),
+    faults: [...broke, ...found.flatMap((one) => faultsOf(one))],
     data: { loads: [load], found },
   }
 }

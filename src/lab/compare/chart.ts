@@ -8,7 +8,8 @@ const BAR_START = 200
 const BAR_MAX = 430
 const ROW = 22
 const GROUP = 24
-const TITLE = 34
+const TITLE = 52
+const MARGIN = 10
 
 /** All charts of a report, one below the other. */
 export function svgOf({ sections, date, machine }: Report): string {
@@ -37,7 +38,10 @@ function heightOf({ groups }: Chart): number {
 function drawn({ title, unit, groups }: Chart): string {
   const values = groups.flatMap(({ bars }) => bars.map(({ value }) => value)).filter(Number.isFinite)
   const longest = Math.max(Number.MIN_VALUE, ...values)
-  const parts = [`<text x="${BAR_START}" y="20" class="title">${escaped(`${title}, ${unit}`)}</text>`]
+  const parts = [
+    `<text x="${MARGIN}" y="20" class="title">${escaped(title)}</text>`,
+    `<text x="${BAR_START}" y="42">${escaped(unit)}</text>`,
+  ]
   let y = TITLE
   for (const { name, bars } of groups) {
     if (name !== '') parts.push(`<text x="${BAR_START}" y="${(y += GROUP) - 8}">${escaped(name)}</text>`)
@@ -49,13 +53,13 @@ function drawn({ title, unit, groups }: Chart): string {
   return parts.join('\n')
 }
 
-function drawnBar({ name, value, kind }: Bar, y: number, longest: number): string {
+function drawnBar({ name, value, kind, note }: Bar, y: number, longest: number): string {
   const width = Number.isFinite(value) ? Math.max(1, Math.round((value / longest) * BAR_MAX)) : 0
   const told = Number.isFinite(value) ? value.toLocaleString('en-US', { maximumSignificantDigits: 3 }) : 'no answer'
   return (
     `<text x="${LABEL_END}" y="${y + 12}" text-anchor="end">${escaped(name)}</text>` +
     `<rect x="${BAR_START}" y="${y}" width="${width}" height="16" class="${kind}"/>` +
-    `<text x="${BAR_START + 6 + width}" y="${y + 12}">${told}</text>`
+    `<text x="${BAR_START + 6 + width}" y="${y + 12}">${escaped(note === undefined ? told : `${told} (${note})`)}</text>`
   )
 }
 

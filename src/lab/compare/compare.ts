@@ -89,9 +89,9 @@ async function crowd(report: Report, options: Options, { bench, say }: Way): Pro
   const loads = loadsOf(options)
   const { contenders, rounds, mode } = options
   await countStatements(bench.admin)
-  const { found, left_out } = await measureAll(bench, { contenders, loads, rounds })
-  report.left_out.push(...left_out)
-  say(crowdSection(titleOf(options), found, loads))
+  const findings = await measureAll(bench, { contenders, loads, rounds })
+  report.left_out.push(...findings.left_out)
+  say(crowdSection(titleOf(options), findings, loads))
   const unsafe = contenders.filter((contender) => 'unsafe' in contender)
   if (mode.kind === 'sale' && unsafe.length > 0) say(await breaksSection(bench, unsafe, options.buyers))
 }

@@ -29,15 +29,22 @@ export function loadsOf({ mode, buyers, stock, sku_count }: Options): Load[] {
   return [{ label: `${count(buyers)} at once`, buyers, skus: sku_count, stock: stock ?? buyers }]
 }
 
-/** Runs `rounds` rounds; in each the contenders take turns, there and back. One that can't run is left out for good. */
+/** What was found, who could not run here, and who broke on the way. */
+export type Findings = { found: Found[]; left_out: Report['left_out']; broke: string[] }
+
+/**
+ * Runs `rounds` rounds; in each the contenders take turns, there and back. One that can't run, or breaks, is left out from
+ * then on, and the others go on.
+ */
 export async function measureAll(
   bench: Bench,
   { contenders, loads, rounds }: { contenders: readonly Contender[]; loads: readonly Load[]; rounds: number },
-): Promise<{ found: Found[]; left_out: Report['left_out'] }> {
+): Promise<Findings> {
   const placed = place(loads)
   const stocked = await stockUp(bench, placed)
   const found = new Map<Contender, Round[]>(contenders.map((contender) => [contender, []]))
   const left_out: Report['left_out'] = []
+  const broke: string[] = []
   for (let round = 0; round < rounds; round++) {
     for (const contender of round % 2 === 0 ? contenders : contenders.toReversed()) {
       const done = found.get(contender)
@@ -45,14 +52,15 @@ export async function measureAll(
       try {
         done.push(await measureRound(bench, contender, placed, stocked))
       } catch (error) {
-        if (!(error instanceof LeftOut)) throw error
         found.delete(contender)
-        left_out.push({ name: contender.name, why: error.message })
+        const why = error instanceof Error ? error.message : String(error)
+        if (error instanceof LeftOut) left_out.push({ name: contender.name, why })
+        else broke.push(`${contender.name} broke: ${why}`)
       }
     }
   }
   await bench.databases.drop(stocked)
-  return { found: Array.from(found, ([contender, done]) => ({ contender, rounds: done })), left_out }
+  return { found: Array.from(found, ([contender, done]) => ({ contender, rounds: done })), left_out, broke }
 }
 
 /** A database with the stock of all loads, to be cloned for each contender: nobody is connected to it. */
@@ -110,7 +118,11 @@ function middleOf(measured: readonly Measured[]): Measured {
   return measured.toSorted((a, b) => distance(a) - distance(b))[0]!
 }
 
-export function crowdSection(title: string, found: readonly Found[], loads: readonly Load[]): Section {
+export function crowdSection(
+  title: string,
+  { found, broke }: Pick<Findings, 'found' | 'broke'>,
+  loads: readonly Load[],
+): Section {
   const outcomes = outcomesOf(found, loads)
   const several = loads.length > 1
   const rounds = found[0]?.rounds.length ?? 0
@@ -125,7 +137,7 @@ export function crowdSection(title: string, found: readonly Found[], loads: read
       ...(hasSources(outcomes) ? [OF_SOURCES] : []),
       ...unheard(outcomes),
     ],
-    faults: found.length === 0 ? ['nothing could be measured'] : faultsOf(outcomes),
+    faults: [...(found.length === 0 ? ['nothing could be measured'] : []), ...broke, ...faultsOf(outcomes)],
     chart: chartOf(title, outcomes, loads),
     data: { loads, found },
   }
@@ -224,8 +236,13 @@ function chartOf(title: string, outcomes: readonly Outcome[], loads: readonly Lo
       .filter((outcome) => outcome.load === load)
       .map(({ name, unsafe, middle }): Bar => {
         const value = by_rate ? middle.p99_ms : middle.last_answer_ms
-        // Of those that heard nothing no time is known, and a short bar would praise it.
-        return { name, value: middle.unanswered > 0 ? Number.NaN : value, kind: unsafe ? 'unsafe' : 'ours' }
+        return {
+          name,
+          // Of those that heard nothing no time is known, and a short bar would praise it.
+          value: middle.unanswered > 0 ? Number.NaN : value,
+          kind: unsafe ? 'unsafe' : 'ours',
+          ...(middle.turned_away > 0 ? { note: `${count(middle.turned_away)} turned away` } : {}),
+        }
       }),
   }))
   return { title, unit: by_rate ? 'p99 in ms' : 'time to the last answer in ms', groups }

@@ -7,7 +7,7 @@ export type Table = { title: string; head: string[]; rows: string[][] }
 
 /** Bars that are drawn together, longest at most as long as the chart is wide. */
 export type Chart = { title: string; unit: string; groups: { name: string; bars: Bar[] }[] }
-export type Bar = { name: string; value: number; kind: 'ours' | 'unsafe' | 'other' }
+export type Bar = { name: string; value: number; kind: 'ours' | 'unsafe' | 'other'; note?: string }
 
 /** One thing that was compared. */
 export type Section = {

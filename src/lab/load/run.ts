@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net'
 import { Histogram, type PackedHistogram } from './histogram.ts'
 import { ResponseParser } from './response_parser.ts'
-import { createTalks, type Scenario, type Talk } from './scenario.ts'
+import { createTalks, type Door, type Scenario, type Talk } from './scenario.ts'
 
 /** The load of one process: connections that stay open, each with one request under way, until the time is over. */
 
@@ -84,7 +84,8 @@ class Run {
   readonly result: Promise<LoadCounts>
   readonly #plan: LoadPlan
   readonly #timeout_ms: number
-  readonly #doors: { port: number; newTalk: () => Talk }[]
+  readonly #newTalk: (door: Door) => Talk
+  readonly #ports: readonly number[]
   readonly #buffer = Buffer.allocUnsafe(READ_BYTES)
   readonly #lines = new Set<Line>()
   readonly #idle: Line[] = []
@@ -106,10 +107,8 @@ class Run {
   constructor(plan: LoadPlan) {
     this.#plan = plan
     this.#timeout_ms = plan.timeout_ms ?? TIMEOUT_MS
-    this.#doors = [plan.port].flat().map((port) => {
-      const door = { host: `127.0.0.1:${port}`, api_key: plan.api_key, tolerate: plan.tolerate ?? [] }
-      return { port, newTalk: createTalks(plan.scenario, door) }
-    })
+    this.#newTalk = createTalks(plan.scenario)
+    this.#ports = [plan.port].flat()
     this.#latencies = Array.from({ length: (plan.cuts?.length ?? 0) + 1 }, () => new Histogram())
     this.#counts = {
       sent: 0,
@@ -151,8 +150,9 @@ class Run {
   #open(): Promise<void> {
     this.#connecting++
     return new Promise((resolve) => {
-      const { port, newTalk } = this.#doors[this.#opened++ % this.#doors.length]!
-      const talk = newTalk()
+      const { api_key, tolerate = [] } = this.#plan
+      const port = this.#ports[this.#opened++ % this.#ports.length]!
+      const talk = this.#newTalk({ host: `127.0.0.1:${port}`, api_key, tolerate })
       const line: Line = { socket: undefined, parser: this.#parserFor(() => line), talk, busy: false, due: 0, sent: 0 }
       const socket = connect({
         port,

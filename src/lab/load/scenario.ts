@@ -63,24 +63,23 @@ export function buyersWhoMeet(count: number, meet_percent: number): number {
   return Math.min(count, Math.max(1, Math.round((count * meet_percent) / 100)))
 }
 
-/** What makes a talk for each connection. Idempotency keys are never used twice, by whatever process. */
-export function createTalks(scenario: Scenario, door: Door): () => Talk {
+/** What makes a talk for each connection, at whichever door. Idempotency keys are never used twice, by whatever process. */
+export function createTalks(scenario: Scenario): (door: Door) => Talk {
   const nextKey = createKeys()
+  let buyers = scenario.kind === 'buyers' ? (scenario.first ?? 0) : 0
   switch (scenario.kind) {
     case 'reserve':
-      return () => reserveTalk(scenario, door, nextKey)
-    case 'buyers': {
-      let next = scenario.first ?? 0
-      return () => buyerTalk(scenario, door, nextKey, () => next++)
-    }
+      return (door) => reserveTalk(scenario, door, nextKey)
+    case 'buyers':
+      return (door) => buyerTalk(scenario, door, nextKey, () => buyers++)
     case 'refused':
-      return () => refusedTalk(scenario, door, nextKey)
+      return (door) => refusedTalk(scenario, door, nextKey)
     case 'pair':
-      return () => pairTalk(scenario, door, nextKey)
+      return (door) => pairTalk(scenario, door, nextKey)
     case 'batch':
-      return () => batchTalk(scenario, door, nextKey)
+      return (door) => batchTalk(scenario, door, nextKey)
     case 'read':
-      return () => readTalk(scenario, door)
+      return (door) => readTalk(scenario, door)
   }
 }
 
