@@ -15,7 +15,7 @@ beforeAll(async () => {
 afterAll(() => Promise.all(servers.map((server) => server.stop())))
 
 describe.each(WAYS)('$way', ({ strategy, nodes }) => {
-  testRaces(strategy, () => ({ settings: settingsOn(servers.slice(0, nodes)) }))
+  testRaces(strategy, () => ({ settings: settingsOn(servers.slice(0, nodes)) }), 1000)
 })
 
 describe('two processes on one Redis', () => {

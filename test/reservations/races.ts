@@ -24,7 +24,6 @@ import { lockLevels } from '../../src/stock/queries.ts'
 
 /** The races that every strategy must win, each with two processes as far as the core goes. */
 
-const CROWD = 1000
 const UNITS = 100
 const TRIES_MAX = 20
 
@@ -32,8 +31,9 @@ const TRIES_MAX = 20
  * Adds the tests of one strategy to a file.
  *
  * @param options what it needs beside a database
+ * @param crowd how many buyers come at once; a thousand come over HTTP in test/long/sale.long.ts
  */
-export function testRaces(strategy: StrategyName, options: () => CoreOptions = () => ({})): void {
+export function testRaces(strategy: StrategyName, options: () => CoreOptions = () => ({}), crowd = 300): void {
   describe(`strategy ${strategy}`, () => {
     let database: TestDatabase
     let one: Core
@@ -79,14 +79,14 @@ export function testRaces(strategy: StrategyName, options: () => CoreOptions = (
       expect(await counters(database.db, sku)).toBe('1/1')
     })
 
-    test('a thousand buyers race for a hundred units: a hundred hold one, nine hundred are refused', async () => {
+    test(`${crowd} buyers race for a hundred units: a hundred hold one, the others are refused`, async () => {
       const sku = await stocked(database.db, UNITS)
       const answers = await Promise.all(
-        Array.from({ length: CROWD }, (_, n) => insist(one, wants(sku, keyed(`crowd ${n}`)))),
+        Array.from({ length: crowd }, (_, n) => insist(one, wants(sku, keyed(`crowd ${n}`)))),
       )
       const codes = answers.map((answer) => (answer.ok ? 'held' : answer.refusal.code))
       expect(codes.filter((code) => code === 'held')).toHaveLength(UNITS)
-      expect(codes.filter((code) => code === 'insufficient_stock')).toHaveLength(CROWD - UNITS)
+      expect(codes.filter((code) => code === 'insufficient_stock')).toHaveLength(crowd - UNITS)
       expect(await counters(database.db, sku)).toBe(`${UNITS}/${UNITS}`)
     })
 
