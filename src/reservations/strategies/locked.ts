@@ -8,6 +8,7 @@ import { selectLevels } from '../../stock/queries.ts'
 import type { Outcome, Reserve } from '../plan.ts'
 import { flyAlone } from './alone.ts'
 import { redisGone } from './redis_start.ts'
+import { takeTurn } from './second_look.ts'
 import type { Strategy, StrategyParts } from './strategy.ts'
 
 /**
@@ -26,10 +27,10 @@ const LOCK_WAIT_MS_MAX = 1000
  */
 export const LOCK_TTL_MS = 8000
 /**
- * Between tries: so long at random, or those who wait would all come again together. It may be short, because no more of a
- * process wait than there are turns; and it does not grow, or who came last would come most often, and have the lock.
+ * Between tries: so long at random, or several processes would all come again together. Short, because only one of a process
+ * asks for a SKU at a time; and it does not grow, or the process that came last would ask most often, and have the lock.
  */
-const PAUSE_MS = { min: 1, max: 9 }
+const PAUSE_MS = { min: 1, max: 3 }
 
 /** How long to wait for a lock, and whom to tell. */
 export type Wait = {
@@ -37,14 +38,12 @@ export type Wait = {
   until: number
   /** Aborted when nobody waits for the answer any more. */
   signal: AbortSignal | undefined
-  /**
-   * Others of this process wait for one of the SKUs: they are first. Whoever comes in the moment in which the lock is given
-   * back would otherwise always have it, and those who wait never.
-   */
-  is_behind: boolean
   /** Called after each try that found one of the SKUs locked. */
   onTaken: () => void
 }
+
+/** Somebody of this process who waits for a lock, and when that is over. */
+type Place = { skus: ReadonlySet<string>; left: Promise<void> }
 
 export type SkuLock = {
   /** The lock on all of the SKUs, or undefined if it was not had in time. @throws RedisUnavailable */
@@ -54,56 +53,67 @@ export type SkuLock = {
 }
 
 /**
- * A strategy that locks, flies, and gives the lock back. Whom a look at the counters finds too late flies without a lock: there
- * is nothing to win, and a sold-out SKU would make all of them wait for each other.
+ * A strategy that locks, flies, and gives the lock back. Whoever finds too little at a first look needs no lock: there is
+ * nothing to win, and a sold-out SKU would make all of them wait for each other.
+ *
+ * Those of one process that want a SKU line up before one of them asks Redis for it. Otherwise whoever came in the moment in
+ * which the lock is given back would always have it, and those who wait never.
  */
-export function createLocked(name: StrategyName, { turns, fly, db, meter }: StrategyParts, lock: SkuLock): Strategy {
-  const waiting = new Map<string, number>()
+export function createLocked(name: StrategyName, parts: StrategyParts, lock: SkuLock): Strategy {
+  const { turns, fly, queueHasRoom, db, meter } = parts
+  const line = new Set<Place>()
 
   async function acquire(skus: readonly string[], signal: AbortSignal | undefined): Promise<Held | Refused> {
     const started = performance.now()
-    const is_behind = skus.some((sku) => waiting.has(sku))
+    const until = started + LOCK_WAIT_MS_MAX
     let tries = 0
-    for (const sku of skus) waiting.set(sku, (waiting.get(sku) ?? 0) + 1)
+    const onTaken = () => {
+      tries += 1
+      if (tries === 1) meter.conflict()
+      else meter.retry()
+    }
+    const ahead = [...line].filter((place) => skus.some((sku) => place.skus.has(sku)))
+    const { left, leave } = createPlace()
+    const place = { skus: new Set(skus), left }
+    line.add(place)
     try {
-      const held = await lock.acquire(skus, {
-        until: started + LOCK_WAIT_MS_MAX,
-        signal,
-        is_behind,
-        onTaken() {
-          tries += 1
-          if (tries === 1) meter.conflict()
-          else meter.retry()
-        },
-      })
+      if (ahead.length > 0) onTaken()
+      // Each of them came before, so its time is over before ours.
+      for (const other of ahead) await other.left
+      const is_late = signal?.aborted === true || performance.now() > until
+      const held = is_late ? undefined : await lock.acquire(skus, { until, signal, onTaken })
       return held ?? NOT_HAD
     } catch (error) {
       if (error instanceof RedisUnavailable) return redisGone()
       throw error
     } finally {
-      for (const sku of skus) leave(waiting, sku)
+      line.delete(place)
+      leave()
       meter.lockWait(performance.now() - started)
     }
   }
 
   async function lockAndFly(operation: Reserve, signal: AbortSignal | undefined): Promise<Outcome> {
     meter.attempt()
-    const skus = operation.lines.map((line) => line.sku)
-    const held = (await isCovered(db, operation)) ? await acquire(skus, signal) : undefined
-    if (held !== undefined && 'refusal' in held) return held
+    const skus = operation.lines.map((one) => one.sku)
+    const held = await acquire(skus, signal)
+    if ('refusal' in held) return held
     const started = performance.now()
     try {
       return await flyAlone(fly, operation, { onConflict: meter.conflict })
     } finally {
-      held?.release()
+      held.release()
       meter.timing('database', performance.now() - started)
     }
   }
 
   return {
     name,
-    reserve: (operation, signal) => turns.take(() => lockAndFly(operation, signal), { signal }),
-    hasRoom: turns.hasRoom,
+    reserve: (operation, signal) =>
+      takeTurn(parts, { operation, signal }, async () =>
+        (await isCovered(db, operation)) ? lockAndFly(operation, signal) : undefined,
+      ),
+    hasRoom: (requests) => turns.hasRoom(requests) && queueHasRoom(requests),
     start: () => lock.start(),
     async stop() {
       await turns.stop()
@@ -119,28 +129,26 @@ const NOT_HAD = refused({ code: 'overloaded', detail: 'The lock on these SKUs wa
 /** Whether there is enough of every line, at this moment. */
 async function isCovered(db: Knex, { lines }: Reserve): Promise<boolean> {
   const skus = lines.map((line) => line.sku)
-  // Without the database the flight says what is wrong with it.
+  // Without the database the look that follows says what is wrong with it.
   const levels = await selectLevels(db, skus).catch(() => [])
   const available = new Map(levels.map((level) => [level.sku, level.available]))
   return lines.every(({ sku, quantity }) => (available.get(sku) ?? 0) >= quantity)
 }
 
-function leave(waiting: Map<string, number>, sku: string): void {
-  const left = (waiting.get(sku) ?? 1) - 1
-  if (left === 0) waiting.delete(sku)
-  else waiting.set(sku, left)
+function createPlace(): { left: Promise<void>; leave: () => void } {
+  let leave = (): void => undefined
+  const left = new Promise<void>((resolve) => (leave = resolve))
+  return { left, leave }
 }
 
 /** Tries again and again until the lock is had or the wait is over. */
 export async function poll(tryOnce: () => Promise<Held | undefined>, wait: Wait): Promise<Held | undefined> {
-  for (let tries = wait.is_behind ? 1 : 0; ; tries++) {
-    if (tries > 0) {
-      const left_ms = wait.until - performance.now()
-      if (left_ms <= 0 || wait.signal?.aborted === true) return undefined
-      await delay(Math.min(left_ms, PAUSE_MS.min + Math.random() * (PAUSE_MS.max - PAUSE_MS.min)))
-    }
+  for (;;) {
     const held = await tryOnce()
     if (held !== undefined) return held
     wait.onTaken()
+    const left_ms = wait.until - performance.now()
+    if (left_ms <= 0 || wait.signal?.aborted === true) return undefined
+    await delay(Math.min(left_ms, PAUSE_MS.min + Math.random() * (PAUSE_MS.max - PAUSE_MS.min)))
   }
 }

@@ -17,8 +17,8 @@ const COURTESY_MS = 1
 type Waiter = { skus: ReadonlySet<string>; bell: Bell }
 
 /**
- * A lock in Redis whose waiters are woken by a message when it is given back. All of a process wake, in the order in which
- * they came, and their tries reach Redis in that order; there are no more of them than turns. Among processes chance decides.
+ * A lock in Redis whose waiters are woken by a message when it is given back: in each process the first of those who want the
+ * SKU. Among them chance decides.
  *
  * One channel for all SKUs, listened to all the time: a waiter that had to subscribe first could miss the message between
  * its try and that.
@@ -72,22 +72,20 @@ export function createPubsubLock(parts: StrategyParts): Strategy {
 async function acquireWoken(
   waiters: Set<Waiter>,
   skus: readonly string[],
-  { until, signal, is_behind, onTaken }: Wait,
+  { until, signal, onTaken }: Wait,
   tryOnce: () => Promise<Held | undefined>,
 ): Promise<Held | undefined> {
   const waiter: Waiter = { skus: new Set(skus), bell: createBell() }
   // It listens before it tries, so that what is given back in between is heard.
   waiters.add(waiter)
   try {
-    for (let tries = is_behind ? 1 : 0; ; tries++) {
-      if (tries > 0) {
-        const left_ms = until - performance.now()
-        if (left_ms <= 0 || signal?.aborted === true) return undefined
-        await waiter.bell.heard(Math.min(left_ms, UNHEARD_MS_MAX))
-      }
+    for (;;) {
       const held = await tryOnce()
       if (held !== undefined) return held
       onTaken()
+      const left_ms = until - performance.now()
+      if (left_ms <= 0 || signal?.aborted === true) return undefined
+      await waiter.bell.heard(Math.min(left_ms, UNHEARD_MS_MAX))
     }
   } finally {
     waiters.delete(waiter)

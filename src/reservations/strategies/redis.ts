@@ -1,4 +1,4 @@
-import { DatabaseUnavailable, refused } from '../../errors.ts'
+import { DatabaseUnavailable } from '../../errors.ts'
 import { createRedis, RedisUnavailable } from '../../redis/connection.ts'
 import { keyPrefix } from '../../redis/keys.ts'
 import { createLevels } from '../../redis/levels.ts'
@@ -7,18 +7,18 @@ import { flyAlone } from './alone.ts'
 import { createKeeper } from './redis_keeper.ts'
 import { refreshLevels } from './redis_sync.ts'
 import { needRedis, redisGone, startOn } from './redis_start.ts'
+import { takeTurn } from './second_look.ts'
 import type { Strategy, StrategyParts } from './strategy.ts'
 
 /**
  * A script on Redis admits all lines of a reserve or refuses them, in one step. The database stays the truth: whoever is
  * admitted flies, and is refused there if Redis was wrong.
  *
- * Whom Redis refuses looks again in the database, many in one look: a refusal rests on a read that began after the request
- * came, finds the reservation of a key that was sent before, and takes overdue holds back first. So Redis may be behind, or
- * empty, or restored from an old file: that costs work, and neither sells a unit twice nor refuses one that is there.
+ * Whom Redis refuses gets a second look. So Redis may be behind, or empty, or restored from an old file: that costs work, and
+ * neither sells a unit twice nor refuses one that is there.
  */
 export function createRedisStrategy(parts: StrategyParts): Strategy {
-  const { turns, fly, submit, queueHasRoom, onMoved, db, settings, meter, log } = parts
+  const { turns, fly, queueHasRoom, onMoved, db, settings, meter, log } = parts
   const redis = createRedis({
     url: needRedis('redis', settings.redis_url),
     name: 'stock levels',
@@ -67,20 +67,12 @@ export function createRedisStrategy(parts: StrategyParts): Strategy {
 
   return {
     name: 'redis',
-    async reserve(operation, signal) {
-      let looks_again = false
-      const outcome = await turns.take(
-        async () => {
-          const admitted = await admit(operation)
-          if (typeof admitted !== 'boolean') return admitted
-          if (admitted) return flyAdmitted(operation)
-          looks_again = true
-          return LOOK_AGAIN
-        },
-        { signal },
-      )
-      return looks_again ? submit(operation, signal) : outcome
-    },
+    reserve: (operation, signal) =>
+      takeTurn(parts, { operation, signal }, async () => {
+        const admitted = await admit(operation)
+        if (typeof admitted !== 'boolean') return admitted
+        return admitted ? flyAdmitted(operation) : undefined
+      }),
     hasRoom: (requests) => turns.hasRoom(requests) && queueHasRoom(requests),
     async start() {
       await startOn([redis], log)
@@ -93,6 +85,3 @@ export function createRedisStrategy(parts: StrategyParts): Strategy {
     },
   }
 }
-
-/** Never an answer. */
-const LOOK_AGAIN = refused({ code: 'stock_conflict' })
