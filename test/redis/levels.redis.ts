@@ -1,5 +1,8 @@
 import { Redis } from 'ioredis'
+import { pino } from 'pino'
+import { createRedis } from '../../src/redis/connection.ts'
 import { keyPrefix } from '../../src/redis/keys.ts'
+import { createLevels } from '../../src/redis/levels.ts'
 import { rows } from '../../src/database/transaction.ts'
 import { setStock } from '../../src/stock/set.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
@@ -188,6 +191,23 @@ test('Redis is emptied again and again in the middle of a race: exactly what the
   await emptying
   expect(codes).toEqual({ held: 50, insufficient_stock: 150 })
   expect(await counters(database.db, sku)).toBe('50/50')
+})
+
+test('what comes late changes nothing: neither a commit told after a later one nor a read that a commit overtook', async () => {
+  const connection = createRedis({ url: server.url, name: 'test', log: pino({ level: 'silent' }) })
+  await connection.open()
+  const levels = createLevels(connection, keyPrefix(database.url))
+  const level = (seq: number, available: number) => ({ sku: 'late', seq, available })
+  await levels.settle('', [], [level(7, 3)])
+  await levels.settle('', [], [level(6, 4)])
+  expect(await entry('late')).toBe('3@7')
+  const [seen] = await levels.read(['late'])
+  await levels.settle('', [], [level(9, 1)])
+  await levels.put([{ level: level(8, 2), seen }])
+  expect(await entry('late')).toBe('1@9')
+  await levels.put([{ level: level(9, 5), seen: undefined }])
+  expect(await entry('late')).toBe('5@9')
+  connection.close()
 })
 
 test('garbage in place of an entry is taken for nothing', async () => {

@@ -144,6 +144,19 @@ describe.each(LOCKS)('$way', ({ strategy, nodes }) => {
     expect(await clients[0]!.get(keyOf(sku))).toBe('another')
   })
 
+  test('two processes want one SKU all the time: both get their share of the lock', async () => {
+    const sku = await stocked(database.db, 160)
+    const other = await openOn(database, servers.slice(0, nodes), { strategy, instance: 'other' })
+    const served: string[] = []
+    const buy = async (name: string, { reservations }: Core) => {
+      await hold(reservations, sku)
+      served.push(name)
+    }
+    await Promise.all(Array.from({ length: 160 }, (_, i) => (i % 2 === 0 ? buy('core', core) : buy('other', other))))
+    const { core: mine, other: theirs } = count(served.slice(0, 80))
+    expect(Math.min(mine ?? 0, theirs ?? 0)).toBeGreaterThan(12)
+  }, 30_000)
+
   test('the locks vanish again and again in the middle of a race: exactly what there is is sold', async () => {
     const sku = await stocked(database.db, 30)
     const over = new AbortController()

@@ -26,10 +26,10 @@ const LOCK_WAIT_MS_MAX = 1000
  */
 export const LOCK_TTL_MS = 8000
 /**
- * Between tries: up to so long, at random, or those who wait would all come again together. Short, because no more of a process
- * wait than there are turns, and on average the lock lies idle for half of it divided by those who wait.
+ * Between tries: so long at random, or those who wait would all come again together. It may be short, because no more of a
+ * process wait than there are turns; and it does not grow, or who came last would come most often, and have the lock.
  */
-const POLL_MS = { first: 4, max: 16 }
+const PAUSE_MS = { min: 1, max: 9 }
 
 /** How long to wait for a lock, and whom to tell. */
 export type Wait = {
@@ -133,13 +133,11 @@ function leave(waiting: Map<string, number>, sku: string): void {
 
 /** Tries again and again until the lock is had or the wait is over. */
 export async function poll(tryOnce: () => Promise<Held | undefined>, wait: Wait): Promise<Held | undefined> {
-  let pause_ms_max = POLL_MS.first
   for (let tries = wait.is_behind ? 1 : 0; ; tries++) {
     if (tries > 0) {
       const left_ms = wait.until - performance.now()
       if (left_ms <= 0 || wait.signal?.aborted === true) return undefined
-      await delay(Math.min(left_ms, 1 + Math.random() * pause_ms_max))
-      pause_ms_max = Math.min(pause_ms_max * 2, POLL_MS.max)
+      await delay(Math.min(left_ms, PAUSE_MS.min + Math.random() * (PAUSE_MS.max - PAUSE_MS.min)))
     }
     const held = await tryOnce()
     if (held !== undefined) return held

@@ -11,12 +11,14 @@ import type { Strategy, StrategyParts } from './strategy.ts'
  */
 const UNHEARD_MS_MAX = 100
 
+/** A process that hears the message waits for so long, one time in two, so that no other is always later. */
+const COURTESY_MS = 1
+
 type Waiter = { skus: ReadonlySet<string>; bell: Bell }
 
 /**
  * A lock in Redis whose waiters are woken by a message when it is given back. All of a process wake, in the order in which
- * they came, and their tries reach Redis in that order; there are no more of them than turns. Among processes whoever is
- * heard first has it.
+ * they came, and their tries reach Redis in that order; there are no more of them than turns. Among processes chance decides.
  *
  * One channel for all SKUs, listened to all the time: a waiter that had to subscribe first could miss the message between
  * its try and that.
@@ -44,7 +46,11 @@ export function createPubsubLock(parts: StrategyParts): Strategy {
   })
   listener.client.on('message', (_, message: string) => {
     const freed = message.split('\n')
-    for (const waiter of waiters) if (freed.some((sku) => waiter.skus.has(sku))) waiter.bell.ring()
+    const wake = (): void => {
+      for (const waiter of waiters) if (freed.some((sku) => waiter.skus.has(sku))) waiter.bell.ring()
+    }
+    if (Math.random() < 1 / 2) wake()
+    else setTimeout(wake, COURTESY_MS)
   })
 
   /** Connected but not listening: that would go unnoticed until the next reconnect. */
