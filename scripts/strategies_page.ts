@@ -14,6 +14,7 @@ const PAGE = 'docs/strategies.md'
 const PLACES: Record<string, string> = {
   sale: '--buyers 1000 --stock 1000 --svg docs/strategies.svg',
   'sale-3': '--buyers 1000 --stock 1000 --processes 3',
+  scarce: '--buyers 1000 --stock 100 --processes 3',
   'sale-100': '--buyers 100 --stock 100',
   'sale-100-3': '--buyers 100 --stock 100 --processes 3',
   rate: '--rate 100,500,1000 --rounds 1 --svg docs/strategies-rate.svg',
