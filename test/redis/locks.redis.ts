@@ -8,6 +8,7 @@ import {
   findBroken,
   gate,
   hold,
+  must,
   openCore,
   refusal,
   stocked,
@@ -16,7 +17,7 @@ import {
   wants,
   type Core,
 } from '../factories.ts'
-import { codeOf, count, openOn, repeat, settingsOn, WAYS } from './cores.ts'
+import { codeOf, count, openOn, repeat, reserveAgain, settingsOn, WAYS } from './cores.ts'
 import { startRedis, type RedisServer } from './server.ts'
 
 /** The locks save work and nothing else: held, lost, forgotten or never given back, what is there is sold once. */
@@ -148,8 +149,8 @@ describe.each(LOCKS)('$way', ({ strategy, nodes }) => {
     const sku = await stocked(database.db, 160)
     const other = await openOn(database, servers.slice(0, nodes), { strategy, instance: 'other' })
     const served: string[] = []
-    const buy = async (name: string, { reservations }: Core) => {
-      await hold(reservations, sku)
+    const buy = async (name: string, buying: Core) => {
+      must(await reserveAgain(buying, wants(sku)))
       served.push(name)
     }
     await Promise.all(Array.from({ length: 160 }, (_, i) => (i % 2 === 0 ? buy('core', core) : buy('other', other))))
