@@ -86,7 +86,7 @@ const SOCKET_ERRORS = new Set([
 // The driver has no codes for these; the names and first words below are pg's, pg-pool's and tarn's own. knex puts the
 // statement and a dash before them.
 const DRIVER_MESSAGES =
-  /(?:^| - )(Connection terminated|Connection ended|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed|Client is closed|Query read timeout|Unable to acquire a connection|Transaction query already complete|Cannot use a pool after)/i
+  /(?:^| - )(Connection terminated|Connection ended|timeout exceeded when trying to connect|timeout expired|Client has encountered a connection error|Client was closed|Client is closed|Query read timeout|Unable to acquire a connection|Transaction query already complete|Cannot use a pool after)/i
 
 function looksLikeLostConnection(error: unknown): boolean {
   // Not instanceof: under jest the sockets' errors come from another realm.

@@ -41,6 +41,8 @@ export type Reservations = {
   noteMoved: OnMoved
   /** Whether so many more requests would be taken; asked before a body is read. */
   hasRoom(requests: number): boolean
+  /** The same for reserves, whose strategy may have a line of its own. */
+  hasRoomToReserve(requests: number): boolean
   queue(): QueueState
   /** Whether this process made or changed reservations in the last tenth of a second. */
   isBusy(): boolean
@@ -135,7 +137,8 @@ export function createReservations(deps: ReservationsDeps): Reservations {
     read: (id) => readReservation(deps.reads, id),
     list: (filter) => listReservations(deps.reads, filter),
     noteMoved: (moved) => flights.onMoved?.(moved),
-    hasRoom: (requests) => way.hasRoom(requests) && batcher.hasRoom(requests),
+    hasRoom: (requests) => batcher.hasRoom(requests),
+    hasRoomToReserve: (requests) => way.hasRoom(requests) && batcher.hasRoom(requests),
     queue: () => batcher.state(),
     isBusy: () => performance.now() - flown_at < BUSY_MS,
     async start() {

@@ -25,7 +25,10 @@ import {
 
 /** What the routes need of the core. */
 export type ReservationRoutesDeps = {
-  reservations: Pick<Reservations, 'reserve' | 'confirm' | 'release' | 'extend' | 'read' | 'list' | 'hasRoom'>
+  reservations: Pick<
+    Reservations,
+    'reserve' | 'confirm' | 'release' | 'extend' | 'read' | 'list' | 'hasRoom' | 'hasRoomToReserve'
+  >
   ttl_max_seconds: number
 }
 
@@ -62,7 +65,7 @@ function reserve({ reservations, ttl_max_seconds }: ReservationRoutesDeps): Rout
     scope: 'reserve',
     body: reserveSchema(ttl_max_seconds),
     idempotency: 'accepted',
-    hasRoom: () => reservations.hasRoom(1),
+    hasRoom: () => reservations.hasRoomToReserve(1),
     check: ({ body }) => findExcess(body.lines, ''),
     responses: {
       201: {
@@ -260,13 +263,13 @@ function reserveBatch({ reservations, ttl_max_seconds }: ReservationRoutesDeps):
     summary: 'Hold stock for many, each on its own',
     description: 'In order; each is held or refused as if it had been sent alone, with its own `idempotency_key`.',
     body: reserveBatchSchema(ttl_max_seconds, IDEMPOTENCY_KEY_PATTERN),
-    hasRoom: () => reservations.hasRoom(1),
+    hasRoom: () => reservations.hasRoomToReserve(1),
     check: ({ body }) => findBatchFaults(body.reservations),
     responses: { 200: { description: 'A result for each, in order.', schema: BULK_RESULTS } },
     refusals: ['overloaded'],
     async handle(call) {
       const { body, client } = call
-      if (!reservations.hasRoom(body.reservations.length)) return refuseWith(TOO_MANY)
+      if (!reservations.hasRoomToReserve(body.reservations.length)) return refuseWith(TOO_MANY)
       const signal = signalOf(call)
       return settle(call.ctx, 201, body.reservations, async ({ idempotency_key, ...item }) => {
         const idempotency = idempotencyOf(idempotency_key, 'POST', RESERVE_PATH, item)

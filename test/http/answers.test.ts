@@ -222,11 +222,20 @@ describe('failures', () => {
   test('without room a request is refused before its body is read', async () => {
     const { reservations } = fakeDeps()
     const app = await serving({
-      reservations: { ...reservations, reservations: { ...reservations.reservations, hasRoom: () => false } },
+      reservations: { ...reservations, reservations: { ...reservations.reservations, hasRoomToReserve: () => false } },
     })
     const answer = await call(app, 'POST', RESERVATIONS, { body: 'not even JSON' })
     expect(answer).toMatchObject({ status: 503, body: { code: 'overloaded', outcome: 'none' } })
     expect(await call(app, 'GET', RESERVATIONS)).toMatchObject({ status: 200 })
+  })
+
+  test('without room for reserves a customer who has paid is still let in', async () => {
+    const { reservations } = fakeDeps()
+    const app = await serving({
+      reservations: { ...reservations, reservations: { ...reservations.reservations, hasRoomToReserve: () => false } },
+    })
+    const confirm = await call(app, 'POST', `${RESERVATIONS}/0199f7c8-0000-7000-8000-000000000001/confirm`)
+    expect(confirm.status).not.toBe(503)
   })
 
   test('a client that leaves aborts its signal, and is no error', async () => {

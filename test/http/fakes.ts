@@ -63,6 +63,7 @@ export function fakeDeps(overrides: Partial<AppDeps> = {}): AppDeps {
         read: () => Promise.resolve(undefined),
         list: () => Promise.resolve(ok({ reservations: [], next_cursor: null })),
         hasRoom: () => true,
+        hasRoomToReserve: () => true,
       },
     },
     events: { readEvents: ({ after }) => Promise.resolve({ events: [], next_after: after }) },

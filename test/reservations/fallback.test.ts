@@ -151,6 +151,27 @@ describe('with strategies that answer what they are told to', () => {
     expect(first.given).toHaveLength(FAILURES_MAX * 4)
   })
 
+  test('the door is as wide as that of whoever answers: the first, and while it can not, also while one tries it, the other', async () => {
+    const { opened, open } = gate()
+    let answer: () => Outcome | Promise<Outcome> = () => HELD
+    const first = fake('redis', () => answer())
+    const both = together({ ...first.strategy, hasRoom: () => false }, fake('batched', () => HELD).strategy)
+    expect(both.hasRoom(1)).toBe(true)
+    await both.start?.()
+    expect(both.hasRoom(1)).toBe(false)
+    answer = () => refused(GONE)
+    for (let n = 0; n < FAILURES_MAX; n++) await both.reserve(operation())
+    expect(both.hasRoom(1)).toBe(true)
+    jest.advanceTimersByTime(OPEN_MS)
+    answer = () => opened.then(() => HELD)
+    const tried = both.reserve(operation())
+    await Promise.resolve()
+    expect(both.hasRoom(1)).toBe(true)
+    open()
+    await tried
+    expect(both.hasRoom(1)).toBe(false)
+  })
+
   test('while one tries it again the others do not wait for how that ends', async () => {
     const { opened, open } = gate()
     let answer: () => Outcome | Promise<Outcome> = () => refused(GONE)

@@ -77,14 +77,18 @@ export function withFallback(
       operation.strategy = other.name
       return other.reserve(operation, signal)
     },
-    hasRoom: (requests) => (circuit.state === CircuitState.Open ? other : first).hasRoom(requests),
+    // Half open, one asks the first; all others go to the other.
+    hasRoom: (requests) => (circuit.state === CircuitState.Closed && is_started ? first : other).hasRoom(requests),
     async start() {
       const refusal = await ensureStarted()
       if (refusal === undefined) return
       // As if so many buyers had met it already.
       for (let n = 0; n < FAILURES_MAX; n++) await circuit.execute(() => refusal)
     },
-    stop: () => first.stop(),
+    async stop() {
+      await starting?.catch(() => undefined)
+      await first.stop()
+    },
   }
 }
 
