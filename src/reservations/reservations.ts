@@ -161,6 +161,7 @@ function partsMaker(
     submit: (operation: Operation, signal?: AbortSignal) => batcher.submit(operation, signal),
     queueHasRoom: (requests: number) => batcher.hasRoom(requests),
     fly: (operations: readonly Operation[], options: FlightOptions) => fly(flights, operations, options),
+    known_locked: flights.known_locked,
     onMoved(listen: OnMoved) {
       const before = flights.onMoved
       flights.onMoved = (moved) => {

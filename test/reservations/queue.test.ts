@@ -13,8 +13,10 @@ import { createQueue } from '../../src/reservations/strategies/queue.ts'
 import { QUEUE_LIMITS, type QueueLimits } from '../../src/reservations/strategies/queue_limits.ts'
 import { CannotStart, type Strategy } from '../../src/reservations/strategies/strategy.ts'
 import { createTurns } from '../../src/reservations/strategies/turns.ts'
+import { lockLevels } from '../../src/stock/queries.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {
+  begin,
   counters,
   findBroken,
   gate,
@@ -74,6 +76,7 @@ describe('in particular', () => {
       observePhase: () => undefined,
     }
     const parts = {
+      known_locked: flights.known_locked,
       submit: () => Promise.reject(new Error('a job needs no batch')),
       onMoved: () => undefined,
       queueHasRoom: () => true,
@@ -404,6 +407,23 @@ describe('in particular', () => {
       await open()
       for (const answer of await Promise.all(asked)) must(answer)
     })
+  })
+
+  test('a row that another session keeps locked: its buyers are refused at once, those of other SKUs served as before', async () => {
+    const [stuck, free] = [await stocked(database.db), await stocked(database.db)]
+    const one = await open({ workers: 2 })
+    const other = await begin(database.db)
+    await lockLevels(other, [stuck])
+    const asked = Array.from({ length: 60 }, () => one.reserve(wants(stuck)))
+    const began = performance.now()
+    for (let n = 0; n < 5; n++) must(await one.reserve(wants(free)))
+    // One after the other, two at a time, those before them would wait for 7.5 s.
+    expect(performance.now() - began).toBeLessThan(2000)
+    const answers = await Promise.all(asked)
+    expect(new Set(answers.map((answer) => refusal(answer).code))).toEqual(new Set(['overloaded']))
+    await other.rollback()
+    must(await one.reserve(wants(stuck)))
+    expect(await counters(database.db, stuck)).toBe('10/1')
   })
 
   test('a database that goes away: what waits is answered unknown, what comes is told that nothing was written', async () => {
