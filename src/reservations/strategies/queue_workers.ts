@@ -20,9 +20,10 @@ import type { StrategyParts } from './strategy.ts'
 
 /**
  * Jobs that this process takes ahead for each of its workers, because taking them costs a transaction; the next when half of
- * them are left. What it can't run before it dies is handed out again.
+ * them are left. What it can't run before it dies is handed out again. So few that those whose rows are all locked, each waited
+ * for up to the lock timeout (250 ms), and the one before them end before the worker counts as dead.
  */
-const TAKEN_PER_WORKER = 16
+const TAKEN_PER_WORKER = 6
 
 export type Workers = {
   /** There may be work. */
