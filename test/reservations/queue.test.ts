@@ -60,11 +60,16 @@ describe('in particular', () => {
     cutOff(): Promise<void>
   }
 
-  type ProcessOptions = Partial<QueueLimits> & { workers?: number; url?: string }
+  type ProcessOptions = Partial<QueueLimits> & { workers?: number; url?: string; lock_timeout_ms?: number }
 
   /** A process as far as this strategy goes; without workers its jobs are run by others. */
-  async function open({ workers = 1, url = database.url, ...limits }: ProcessOptions = {}): Promise<Process> {
-    const timeouts = { lock_timeout_ms: 250, statement_timeout_ms: 5000 }
+  async function open({
+    workers = 1,
+    url = database.url,
+    lock_timeout_ms = 250,
+    ...limits
+  }: ProcessOptions = {}): Promise<Process> {
+    const timeouts = { lock_timeout_ms, statement_timeout_ms: 5000 }
     const pool = createPool({ ...timeouts, url, max: 6, application_name: 'queue' })
     const metrics = createMetrics({ process_metrics: false })
     const logged: string[] = []
@@ -435,6 +440,23 @@ describe('in particular', () => {
     await waiting.cutOff()
     expect(refusal(await asked)).toEqual({ code: 'database_unavailable', outcome: 'unknown' })
     expect(refusal(await waiting.reserve(wants(sku)))).toEqual({ code: 'database_unavailable', outcome: 'none' })
+  })
+
+  test('a database that answers nothing: what waits is answered in time, though nothing was heard', async () => {
+    const sku = await stocked(database.db)
+    const waiting = await open({ workers: 0, lock_timeout_ms: 5000, silence_ms: 300, answer_ms_max: 60_000 })
+    const asked = waiting.reserve(wants(sku))
+    await isThere(asked.id)
+    await handToADeadWorker(asked.id, 0)
+    // It is asked about, and no answer comes.
+    const freezing = await begin(database.db)
+    await freezing.raw('LOCK TABLE pgboss.job IN ACCESS EXCLUSIVE MODE')
+    const began = performance.now()
+    const answer = await asked
+    const took_ms = performance.now() - began
+    await freezing.rollback()
+    expect(refusal(answer)).toEqual({ code: 'database_unavailable', outcome: 'unknown' })
+    expect(took_ms).toBeLessThan(2000)
   })
 
   test('processes that open the queue for the first time at the same moment all do', async () => {
