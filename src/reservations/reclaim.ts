@@ -49,7 +49,8 @@ export async function reclaim(
   return { look_again: true, blocked_skus }
 }
 
-async function forgetUnlocked(db: Knex, known_locked: Set<string>): Promise<void> {
+/** Brings them up to date, without a wait. */
+export async function forgetUnlocked(db: Knex, known_locked: Set<string>): Promise<void> {
   if (known_locked.size === 0) return
   for (const sku of await selectUnlockedSkus(db, [...known_locked])) known_locked.delete(sku)
 }

@@ -6,7 +6,7 @@ import type { Metrics } from '../metrics.ts'
 import type { StrategyName } from '../strategy_names.ts'
 import type { Weighted } from '../weights.ts'
 import { Batcher, type QueueState } from './batcher.ts'
-import type { BatcherLimits } from './batcher_limits.ts'
+import { LIMITS, type BatcherLimits } from './batcher_limits.ts'
 import { fly, flyIn, type FlightDeps, type FlightOptions } from './flight.ts'
 import type { OnClosed, OnMoved } from './hooks.ts'
 import { listReservations, readReservation, type ReservationFilter, type ReservationPage } from './list.ts'
@@ -154,16 +154,17 @@ export function createReservations(deps: ReservationsDeps): Reservations {
 
 /** What each strategy gets; all of them share the queue and the connections. */
 function partsMaker(
-  { core, settings, metrics, log }: ReservationsDeps,
+  { core, settings, metrics, log, limits }: ReservationsDeps,
   flights: FlightDeps,
   batcher: Batcher,
 ): (name: StrategyName) => StrategyParts {
   const flights_max = Math.max(1, connectionsOf(core) - CONNECTIONS_KEPT)
-  const turns = createTurns({ at_once_max: flights_max })
+  const turns = createTurns({ at_once_max: flights_max, answer_ms_max: limits?.answer_ms_max ?? LIMITS.answer_ms_max })
   const shared = {
     submit: (operation: Operation, signal?: AbortSignal) => batcher.submit(operation, signal),
     queueHasRoom: (requests: number) => batcher.hasRoom(requests),
     fly: (operations: readonly Operation[], options: FlightOptions) => fly(flights, operations, options),
+    known_locked: flights.known_locked,
     onMoved(listen: OnMoved) {
       const before = flights.onMoved
       flights.onMoved = (moved) => {

@@ -13,8 +13,10 @@ import { createQueue } from '../../src/reservations/strategies/queue.ts'
 import { QUEUE_LIMITS, type QueueLimits } from '../../src/reservations/strategies/queue_limits.ts'
 import { CannotStart, type Strategy } from '../../src/reservations/strategies/strategy.ts'
 import { createTurns } from '../../src/reservations/strategies/turns.ts'
+import { lockLevels } from '../../src/stock/queries.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {
+  begin,
   counters,
   findBroken,
   gate,
@@ -58,11 +60,16 @@ describe('in particular', () => {
     cutOff(): Promise<void>
   }
 
-  type ProcessOptions = Partial<QueueLimits> & { workers?: number; url?: string }
+  type ProcessOptions = Partial<QueueLimits> & { workers?: number; url?: string; lock_timeout_ms?: number }
 
   /** A process as far as this strategy goes; without workers its jobs are run by others. */
-  async function open({ workers = 1, url = database.url, ...limits }: ProcessOptions = {}): Promise<Process> {
-    const timeouts = { lock_timeout_ms: 250, statement_timeout_ms: 5000 }
+  async function open({
+    workers = 1,
+    url = database.url,
+    lock_timeout_ms = 250,
+    ...limits
+  }: ProcessOptions = {}): Promise<Process> {
+    const timeouts = { lock_timeout_ms, statement_timeout_ms: 5000 }
     const pool = createPool({ ...timeouts, url, max: 6, application_name: 'queue' })
     const metrics = createMetrics({ process_metrics: false })
     const logged: string[] = []
@@ -74,6 +81,7 @@ describe('in particular', () => {
       observePhase: () => undefined,
     }
     const parts = {
+      known_locked: flights.known_locked,
       submit: () => Promise.reject(new Error('a job needs no batch')),
       onMoved: () => undefined,
       queueHasRoom: () => true,
@@ -406,6 +414,23 @@ describe('in particular', () => {
     })
   })
 
+  test('a row that another session keeps locked: its buyers are refused at once, those of other SKUs served as before', async () => {
+    const [stuck, free] = [await stocked(database.db), await stocked(database.db)]
+    const one = await open({ workers: 2 })
+    const other = await begin(database.db)
+    await lockLevels(other, [stuck])
+    const asked = Array.from({ length: 60 }, () => one.reserve(wants(stuck)))
+    const began = performance.now()
+    for (let n = 0; n < 5; n++) must(await one.reserve(wants(free)))
+    // One after the other, two at a time, those before them would wait for 7.5 s.
+    expect(performance.now() - began).toBeLessThan(2000)
+    const answers = await Promise.all(asked)
+    expect(new Set(answers.map((answer) => refusal(answer).code))).toEqual(new Set(['overloaded']))
+    await other.rollback()
+    must(await one.reserve(wants(stuck)))
+    expect(await counters(database.db, stuck)).toBe('10/1')
+  })
+
   test('a database that goes away: what waits is answered unknown, what comes is told that nothing was written', async () => {
     const sku = await stocked(database.db)
     const waiting = await open({ workers: 0, silence_ms: 30, answer_ms_max: 60_000 })
@@ -415,6 +440,23 @@ describe('in particular', () => {
     await waiting.cutOff()
     expect(refusal(await asked)).toEqual({ code: 'database_unavailable', outcome: 'unknown' })
     expect(refusal(await waiting.reserve(wants(sku)))).toEqual({ code: 'database_unavailable', outcome: 'none' })
+  })
+
+  test('a database that answers nothing: what waits is answered in time, though nothing was heard', async () => {
+    const sku = await stocked(database.db)
+    const waiting = await open({ workers: 0, lock_timeout_ms: 5000, silence_ms: 300, answer_ms_max: 60_000 })
+    const asked = waiting.reserve(wants(sku))
+    await isThere(asked.id)
+    await handToADeadWorker(asked.id, 0)
+    // It is asked about, and no answer comes.
+    const freezing = await begin(database.db)
+    await freezing.raw('LOCK TABLE pgboss.job IN ACCESS EXCLUSIVE MODE')
+    const began = performance.now()
+    const answer = await asked
+    const took_ms = performance.now() - began
+    await freezing.rollback()
+    expect(refusal(answer)).toEqual({ code: 'database_unavailable', outcome: 'unknown' })
+    expect(took_ms).toBeLessThan(2000)
   })
 
   test('processes that open the queue for the first time at the same moment all do', async () => {

@@ -18,6 +18,7 @@ import {
   refusal,
   stocked,
   stopCores,
+  until,
   untilWaiting,
   wants,
   type Core,
@@ -145,6 +146,8 @@ describe('in particular', () => {
       const { opened, open } = gate()
       const flown: string[] = []
       const mutex = createMutex({
+        known_locked: new Set(),
+        submit: () => Promise.reject(new Error('nothing is locked')),
         turns: createTurns({ at_once_max: 4 }),
         meter: createMetrics({ process_metrics: false }).strategy('mutex'),
         fly: async ([operation]) => {
@@ -167,6 +170,42 @@ describe('in particular', () => {
     } finally {
       jest.useRealTimers()
     }
+  })
+
+  test.each(['conditional', 'pessimistic', 'optimistic', 'mutex'] as const)(
+    '%s, a row that another session keeps locked: buyers of other SKUs are served as before',
+    async (strategy) => {
+      const [stuck, free] = [await stocked(database.db, 100), await stocked(database.db, 100)]
+      const core = openCore(database, { strategy })
+      const other = await begin(database.db)
+      await lockLevels(other, [stuck])
+      const asked = Array.from({ length: 60 }, () => core.reservations.reserve(wants(stuck)))
+      const began = performance.now()
+      for (let n = 0; n < 10; n++) await hold(core.reservations, free)
+      // One after the other, four at a time, those before them would wait for 3.75 s.
+      expect(performance.now() - began).toBeLessThan(2000)
+      const answers = await Promise.all(asked)
+      expect(new Set(answers.map((answer) => refusal(answer).code))).toEqual(new Set(['overloaded']))
+      await other.rollback()
+      await hold(core.reservations, stuck)
+      expect(await counters(database.db, stuck)).toBe('100/1')
+    },
+  )
+
+  test('mutex, a row is locked for a while and then free: the first to come still win', async () => {
+    const sku = await stocked(database.db, 10)
+    const core = openCore(database, { strategy: 'mutex', lock_timeout_ms: 20 })
+    const other = await begin(database.db)
+    await lockLevels(other, [sku])
+    const asked = Array.from({ length: 6 }, () => core.reservations.reserve(wants(sku)))
+    await until(() => core.reservations.queue().lanes.some((lane) => lane.length > 0))
+    const freed = other.rollback()
+    asked.push(...Array.from({ length: 6 }, () => core.reservations.reserve(wants(sku))))
+    await Promise.race(asked)
+    asked.push(...Array.from({ length: 6 }, () => core.reservations.reserve(wants(sku))))
+    await freed
+    const answers = await Promise.all(asked)
+    expect(answers.map((answer) => answer.ok)).toEqual(answers.map((_, n) => n < 10))
   })
 
   test.each(['mutex', 'batched'] as const)('%s: in one process the first to come win', async (strategy) => {

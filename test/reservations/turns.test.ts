@@ -60,6 +60,39 @@ test('what has waited for too long is answered and never executed', async () => 
   expect(ran).toBe(false)
 })
 
+test('work that never ends: who waits behind it is told in time that it was not executed', async () => {
+  jest.useFakeTimers()
+  const turns = createTurns({ at_once_max: 1 })
+  const { opened, open } = gate()
+  const first = turns.take(() => opened.then(() => DONE))
+  let told: string | undefined
+  void turns.take(() => Promise.reject(new Error('executed'))).then((outcome) => (told = codeOf(outcome)))
+  await jest.advanceTimersByTimeAsync(WAIT_MS_MAX - 200)
+  expect(told).toBeUndefined()
+  await jest.advanceTimersByTimeAsync(400)
+  expect(told).toBe('overloaded')
+  open()
+  expect(codeOf(await first)).toBe('insufficient_stock')
+  expect(jest.getTimerCount()).toBe(0)
+})
+
+test('work that takes too long: told that its outcome is unknown, and its turn is free only when it has ended', async () => {
+  jest.useFakeTimers()
+  const turns = createTurns({ at_once_max: 1, answer_ms_max: 1800 })
+  const { opened, open } = gate()
+  let told: Outcome | undefined
+  void turns.take(() => opened.then(() => DONE)).then((outcome) => (told = outcome))
+  const next = turns.take(() => Promise.resolve(DONE))
+  await jest.advanceTimersByTimeAsync(1700)
+  expect(told).toBeUndefined()
+  await jest.advanceTimersByTimeAsync(300)
+  expect(told).toEqual(refused({ code: 'database_unavailable', outcome: 'unknown' }))
+  expect(turns.hasRoom(LENGTH_MAX - 2)).toBe(true)
+  expect(turns.hasRoom(LENGTH_MAX - 1)).toBe(false)
+  open()
+  expect(codeOf(await next)).toBe('insufficient_stock')
+})
+
 test('the client has left before its turn: answered and never executed', async () => {
   const turns = createTurns({ at_once_max: 1 })
   const { opened, open } = gate()

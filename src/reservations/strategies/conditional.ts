@@ -6,14 +6,15 @@ import type { Strategy, StrategyParts } from './strategy.ts'
  * at once than there are connections for them: a thousand that all wait for a connection would time out there, and keep
  * confirms and the sweeper from theirs. Order of arrival is kept only up to the last few in flight.
  */
-export function createConditional({ turns, fly, meter }: StrategyParts): Strategy {
+export function createConditional(parts: StrategyParts): Strategy {
+  const { turns, meter } = parts
   return {
     name: 'conditional',
     reserve: (operation, signal) =>
       turns.take(
         () => {
           meter.attempt()
-          return flyAlone(fly, operation, { onConflict: meter.conflict })
+          return flyAlone(parts, operation, { onConflict: meter.conflict })
         },
         { signal },
       ),

@@ -60,7 +60,7 @@ export type SkuLock = {
  * which the lock is given back would always have it, and those who wait never.
  */
 export function createLocked(name: StrategyName, parts: StrategyParts, lock: SkuLock): Strategy {
-  const { turns, fly, queueHasRoom, db, meter } = parts
+  const { turns, queueHasRoom, db, meter } = parts
   const line = new Set<Place>()
 
   async function acquire(skus: readonly string[], signal: AbortSignal | undefined): Promise<Held | Refused> {
@@ -100,7 +100,7 @@ export function createLocked(name: StrategyName, parts: StrategyParts, lock: Sku
     if ('refusal' in held) return held
     const started = performance.now()
     try {
-      return await flyAlone(fly, operation, { onConflict: meter.conflict })
+      return await flyAlone(parts, operation, { onConflict: meter.conflict })
     } finally {
       held.release()
       meter.timing('database', performance.now() - started)

@@ -15,14 +15,15 @@ const BACKOFF_MS_MAX = 1000
  *
  * A shortage is no conflict: it is answered from the read alone, which began after the request came.
  */
-export function createOptimistic({ turns, fly, settings, meter }: StrategyParts): Strategy {
+export function createOptimistic(parts: StrategyParts): Strategy {
+  const { turns, settings, meter } = parts
   const { optimistic_retries_max: retries_max, optimistic_backoff_ms: backoff_ms } = settings
   // Who waits for another try keeps no connection from others, but counts as taken.
   const inside = createTurns({ at_once_max: LENGTH_MAX })
 
   function attempt(operation: Reserve): Promise<Outcome> {
     meter.attempt()
-    return flyAlone(fly, operation, { counters: 'as_read', onConflict: meter.conflict })
+    return flyAlone(parts, operation, { counters: 'as_read', onConflict: meter.conflict })
   }
 
   async function tryAgainAndAgain(operation: Reserve, signal: AbortSignal | undefined, until: number) {

@@ -8,14 +8,15 @@ import type { Strategy, StrategyParts } from './strategy.ts'
  *
  * Not FOR UPDATE: it keeps out the same writers, and in addition those who only refer to the row.
  */
-export function createPessimistic({ turns, fly, meter }: StrategyParts): Strategy {
+export function createPessimistic(parts: StrategyParts): Strategy {
+  const { turns, meter } = parts
   return {
     name: 'pessimistic',
     reserve: (operation, signal) =>
       turns.take(
         () => {
           meter.attempt()
-          return flyAlone(fly, operation, {
+          return flyAlone(parts, operation, {
             counters: 'locked',
             onConflict: meter.conflict,
             onLocked: meter.lockWait,

@@ -44,6 +44,8 @@ type Line = {
   looking: Promise<void> | undefined
   /** Since when the database could not be asked. */
   silent_since: number | undefined
+  /** Since when a look waits for the database, which has answered nothing else either. */
+  unanswered_since: number | undefined
   taken_back: number
   stopping: boolean
   onEmpty: (() => void) | undefined
@@ -60,6 +62,7 @@ export function createQueue(parts: StrategyParts, limits: Partial<QueueLimits> =
     watch: undefined,
     looking: undefined,
     silent_since: undefined,
+    unanswered_since: undefined,
     taken_back: -Infinity,
     stopping: false,
     onEmpty: undefined,
@@ -77,7 +80,7 @@ export function createQueue(parts: StrategyParts, limits: Partial<QueueLimits> =
         const request: Waiting = { operation, signal, arrived, state: 'gathered', answer, fail }
         line.waiting.set(operation.id, request)
         line.gathered.push(request)
-        line.watch ??= setInterval(() => (line.looking ??= lookOnce(line)), line.limits.watch_ms)
+        line.watch ??= setInterval(() => lookOnce(line), line.limits.watch_ms)
         addGathered(line)
       })
     },
@@ -96,6 +99,7 @@ async function start(line: Line): Promise<void> {
     limits,
     onAsked(is_available, began) {
       line.silent_since = is_available ? undefined : (line.silent_since ?? began)
+      if (line.unanswered_since !== undefined) line.unanswered_since = performance.now()
     },
   })
   const noteDeadLetters = async (): Promise<void> => parts.meter.level('dead_letters', await jobs.countDeadLetters())
@@ -190,17 +194,25 @@ async function add(line: Line, batch: readonly Waiting[]): Promise<void> {
   }
 }
 
-function lookOnce(line: Line): Promise<void> {
-  return look(line).finally(() => (line.looking = undefined))
+/** Looks through the line: who waited too long or has left, and whose job others have ended. */
+function lookOnce(line: Line): void {
+  const now = performance.now()
+  line.parts.meter.level('waiting', line.waiting.size)
+  // Also while the look before it has no answer: a database that is frozen gives none.
+  const found = sortOut(line, now)
+  if (line.looking !== undefined) return
+  line.unanswered_since = now
+  line.looking = lookAfter(line, found, now).finally(() => {
+    line.unanswered_since = undefined
+    line.looking = undefined
+  })
 }
 
-/** Looks through the line: who waited too long or has left, and whose job others have ended. */
-async function look(line: Line): Promise<void> {
+type Found = { unwanted: string[]; oldest: string[]; takes_long: boolean }
+
+async function lookAfter(line: Line, found: Found, now: number): Promise<void> {
   const { jobs, workers } = line.open!
   const { limits, parts } = line
-  const now = performance.now()
-  parts.meter.level('waiting', line.waiting.size)
-  const found = sortOut(line, now)
   try {
     if (found.unwanted.length > 0) await withdraw(line, jobs, found.unwanted, UNWANTED)
     if (found.oldest.length > 0) await askAbout(line, jobs, found.oldest)
@@ -222,10 +234,11 @@ const UNWANTED = 'This waited for too long, or its client left, and it was not e
  * Answers whom nothing can be told any more, and names those whose jobs are to be withdrawn or asked about: the oldest, because
  * whoever takes jobs takes those first.
  */
-function sortOut(line: Line, now: number): { unwanted: string[]; oldest: string[]; takes_long: boolean } {
-  const { limits, silent_since } = line
-  const found = { unwanted: [] as string[], oldest: [] as string[], takes_long: false }
-  const is_silent = silent_since !== undefined && now - silent_since > limits.silence_ms
+function sortOut(line: Line, now: number): Found {
+  const { limits } = line
+  const found: Found = { unwanted: [], oldest: [], takes_long: false }
+  const silent_since = Math.min(line.silent_since ?? Infinity, line.unanswered_since ?? Infinity)
+  const is_silent = now - silent_since > limits.silence_ms
   for (const [id, { state, arrived, signal }] of line.waiting) {
     const waited_ms = now - arrived
     const is_unwanted = waited_ms > limits.wait_ms_max || signal?.aborted === true

@@ -1,8 +1,12 @@
 import type { Logger } from 'pino'
 import { describeError, SQLSTATE, sqlstate, violatedConstraint } from '../../database/sqlstate.ts'
+import { reading } from '../../database/transaction.ts'
+import { refused } from '../../errors.ts'
 import type { StrategyMeter } from '../../metrics.ts'
+import { Blocked } from '../blocked.ts'
 import type { FlightOptions } from '../flight.ts'
 import type { Outcome } from '../plan.ts'
+import { forgetUnlocked } from '../reclaim.ts'
 import { flyAlone } from './alone.ts'
 import type { Job, Jobs } from './queue_jobs.ts'
 import type { QueueLimits } from './queue_limits.ts'
@@ -16,9 +20,10 @@ import type { StrategyParts } from './strategy.ts'
 
 /**
  * Jobs that this process takes ahead for each of its workers, because taking them costs a transaction; the next when half of
- * them are left. What it can't run before it dies is handed out again.
+ * them are left. What it can't run before it dies is handed out again. So few that those whose rows are all locked, each waited
+ * for up to the lock timeout (250 ms), and the one before them end before the worker counts as dead.
  */
-const TAKEN_PER_WORKER = 16
+const TAKEN_PER_WORKER = 6
 
 export type Workers = {
   /** There may be work. */
@@ -30,7 +35,9 @@ export type Workers = {
 export type WorkersOptions = {
   jobs: Jobs
   fly: StrategyParts['fly']
+  known_locked: StrategyParts['known_locked']
   turns: StrategyParts['turns']
+  db: StrategyParts['db']
   meter: StrategyMeter
   log: Logger
   limits: Pick<QueueLimits, 'poll_ms' | 'wait_ms_max'>
@@ -129,12 +136,15 @@ async function runJob(options: WorkersOptions, endings: Endings, job: Job): Prom
       if (written === undefined || !(await options.jobs.endIn(tx, job, written))) throw new Superseded()
     }
     // One that waited too long is dropped here: whoever asked is told, or has been, that it was not executed.
-    outcome = await options.turns.take(
-      () => flyAlone(options.fly, job.operation, { onConflict: meter.conflict, alongside }),
-      { until: performance.now() + limits.wait_ms_max - waited_ms },
-    )
+    const work = async (): Promise<Outcome> => {
+      // Nobody waits for these apart who would find out that they are free again.
+      await reading(() => forgetUnlocked(options.db, options.known_locked)).catch(() => undefined)
+      return await flyAlone(options, job.operation, { onConflict: meter.conflict, alongside })
+    }
+    outcome = await options.turns.take(work, { until: performance.now() + limits.wait_ms_max - waited_ms })
   } catch (error) {
     if (error instanceof Superseded || isMadeAlready(error)) return options.onLost(job.id)
+    if (error instanceof Blocked) return endings.end(job, LOCKED)
     return await fail(options, job, error)
   }
   if (outcome === written) return options.onOutcome(job.id, outcome)
@@ -144,6 +154,8 @@ async function runJob(options: WorkersOptions, endings: Endings, job: Job): Prom
   }
   endings.end(job, outcome)
 }
+
+const LOCKED = refused({ code: 'overloaded', detail: 'Another session holds a row that this needs.' })
 
 /** Another run of the job has made the reservation, and ended the job with it. */
 function isMadeAlready(error: unknown): boolean {

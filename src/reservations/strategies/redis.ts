@@ -18,7 +18,7 @@ import type { Strategy, StrategyParts } from './strategy.ts'
  * neither sells a unit twice nor refuses one that is there.
  */
 export function createRedisStrategy(parts: StrategyParts): Strategy {
-  const { turns, fly, queueHasRoom, onMoved, db, settings, meter, log } = parts
+  const { turns, queueHasRoom, onMoved, db, settings, meter, log } = parts
   const redis = createRedis({
     url: needRedis('redis', settings.redis_url),
     name: 'stock levels',
@@ -52,7 +52,7 @@ export function createRedisStrategy(parts: StrategyParts): Strategy {
     const started = performance.now()
     meter.attempt()
     try {
-      const outcome = await flyAlone(fly, operation)
+      const outcome = await flyAlone(parts, operation)
       if (!outcome.ok && outcome.refusal.code === 'insufficient_stock') {
         // Redis had more than there is, and would send the next one here too.
         meter.conflict()

@@ -2,6 +2,7 @@ import type { StrategyName } from '../../strategy_names.ts'
 import type { Weighted } from '../../weights.ts'
 import { createSplit } from '../split.ts'
 import type { ReserveRequest } from '../reservation.ts'
+import { withLane } from './alone.ts'
 import { createBatched } from './batched.ts'
 import { createConditional } from './conditional.ts'
 import { createPubsubLock } from './pubsub_lock.ts'
@@ -18,13 +19,13 @@ import { CannotStart, type Strategy, type StrategyParts } from './strategy.ts'
 /** Every way to win the race for a counter, by name. */
 const STRATEGIES: Partial<Record<StrategyName, (parts: StrategyParts) => Strategy>> = {
   batched: createBatched,
-  conditional: createConditional,
-  redis: createRedisStrategy,
-  spinlock: createSpinlock,
-  redlock: createRedlock,
-  'pubsub-lock': createPubsubLock,
-  pessimistic: createPessimistic,
-  optimistic: createOptimistic,
+  conditional: withLane(createConditional),
+  redis: withLane(createRedisStrategy),
+  spinlock: withLane(createSpinlock),
+  redlock: withLane(createRedlock),
+  'pubsub-lock': withLane(createPubsubLock),
+  pessimistic: withLane(createPessimistic),
+  optimistic: withLane(createOptimistic),
   mutex: createMutex,
   queue: createQueue,
 }

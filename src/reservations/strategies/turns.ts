@@ -14,6 +14,9 @@ export const LENGTH_MAX = 2000
  */
 export const WAIT_MS_MAX = 5000
 
+/** How often those who wait and those at work are looked through: a database that answers nothing ends no turn. */
+const WATCH_INTERVAL_MS = 100
+
 export type Turns = {
   /**
    * Works when it is the operation's turn.
@@ -40,18 +43,54 @@ type Waiting = {
   fail: (error: unknown) => void
 }
 
-/** @param at_once_max how many turns there are */
-export function createTurns({ at_once_max }: { at_once_max: number }): Turns {
-  const waiting: Waiting[] = []
-  const working = new Set<Promise<void>>()
+type Working = { began: number; answer: Waiting['answer'] }
+
+const TOO_LATE = refused({ code: 'overloaded', detail: 'This waited for too long and was not executed.' })
+const UNKNOWN = refused({ code: 'database_unavailable', outcome: 'unknown' })
+
+/**
+ * @param options.at_once_max how many turns there are
+ * @param options.answer_ms_max so long after it got its turn it is answered that its outcome is unknown; its turn it keeps
+ */
+export function createTurns(options: { at_once_max: number; answer_ms_max?: number }): Turns {
+  const { at_once_max, answer_ms_max } = options
+  let waiting: Waiting[] = []
+  const working = new Map<Promise<void>, Working>()
   let stopping = false
+  let watch: NodeJS.Timeout | undefined
+
+  function isTooLate({ signal, until }: Waiting): boolean {
+    return signal?.aborted === true || performance.now() > until
+  }
+
+  function answerOverdue(): void {
+    const kept: Waiting[] = []
+    for (const one of waiting) {
+      if (isTooLate(one)) one.answer(TOO_LATE)
+      else kept.push(one)
+    }
+    waiting = kept
+    watchOrNot()
+    if (answer_ms_max === undefined) return
+    const latest = performance.now() - answer_ms_max
+    for (const { began, answer } of working.values()) if (began < latest) answer(UNKNOWN)
+  }
+
+  function watchOrNot(): void {
+    if (waiting.length > 0 || (answer_ms_max !== undefined && working.size > 0)) {
+      watch ??= setInterval(answerOverdue, WATCH_INTERVAL_MS)
+    } else {
+      clearInterval(watch)
+      watch = undefined
+    }
+  }
 
   function startNext(): void {
     while (working.size < at_once_max) {
       const next = waiting.shift()
-      if (next === undefined) return
-      if (next.signal?.aborted === true || performance.now() > next.until) {
-        next.answer(refused({ code: 'overloaded', detail: 'This waited for too long and was not executed.' }))
+      if (next === undefined) break
+      if (isTooLate(next)) {
+        next.answer(TOO_LATE)
         continue
       }
       const turn = next
@@ -61,8 +100,9 @@ export function createTurns({ at_once_max }: { at_once_max: number }): Turns {
           working.delete(turn)
           startNext()
         })
-      working.add(turn)
+      working.set(turn, { began: performance.now(), answer: next.answer })
     }
+    watchOrNot()
   }
 
   const hasRoom = (requests: number) => !stopping && waiting.length + working.size + requests <= LENGTH_MAX
@@ -80,7 +120,7 @@ export function createTurns({ at_once_max }: { at_once_max: number }): Turns {
     hasRoom,
     async stop() {
       stopping = true
-      while (working.size > 0) await Promise.all(working)
+      while (working.size > 0) await Promise.all(working.keys())
     },
   }
 }
