@@ -18,6 +18,7 @@ import { adjustStock } from './stock/adjust.ts'
 import { createLevelReader, listLevels, readLevels } from './stock/levels.ts'
 import { readLedger } from './stock/ledger.ts'
 import { setStock } from './stock/set.ts'
+import { createWatch, type Watch } from './stock/watch.ts'
 
 /** The only place where rooms are wired together. */
 
@@ -80,15 +81,16 @@ export function compose(options: ComposeOptions): Service {
   const sweeper = createSweeper({ db: core, onClosed, metrics, log, instance, isBusy: () => reservations.isBusy() })
   const positioner = createPositioner({ db: general, log })
   const stalled_after_seconds = stalledAfterSeconds(config.expiry_cron)
-  watch(metrics, { core, general }, reservations)
+  watchGauges(metrics, { core, general }, reservations)
   metrics.watchExpiry(() => readStats(general, { stalled_after_seconds }))
+  const watch = createWatch({ db: general, log })
   let draining = false
   const app = createApp({
     log,
     metrics: expose === undefined ? metrics : { ...metrics, text: expose(metrics) },
     authenticator: createAuthenticator({ db: general }),
     reservations: { reservations, ttl_max_seconds: config.reservation_ttl_max_seconds },
-    stock: stockRoom(general),
+    stock: stockRoom(general, watch),
     events: { readEvents: (page) => readEvents(general, page) },
     readStats: () => readStats(general, { stalled_after_seconds }),
     readiness: createReadinessCheck({ db: general, isDraining: () => draining, stalled_after_seconds }),
@@ -102,19 +104,21 @@ export function compose(options: ComposeOptions): Service {
     metrics,
     drain() {
       draining = true
+      // Streams never end by themselves, and would keep the server from closing.
+      watch.stop().catch((error: unknown) => log.error({ err: error }, 'watching stock did not end well'))
     },
     start() {
       if (config.expiry_cron !== undefined) sweeper.start(config.expiry_cron)
       positioner.start()
     },
     async stop() {
-      await Promise.all([sweeper.stop(), positioner.stop(), reservations.stop()])
+      await Promise.all([sweeper.stop(), positioner.stop(), reservations.stop(), watch.stop()])
       await Promise.all([core.destroy(), general.destroy()])
     },
   }
 }
 
-function stockRoom(db: Knex): Parameters<typeof createApp>[0]['stock'] {
+function stockRoom(db: Knex, watch: Watch): Parameters<typeof createApp>[0]['stock'] {
   const reader = createLevelReader(db)
   return {
     readLevel: (sku) => reader.read(sku),
@@ -123,10 +127,11 @@ function stockRoom(db: Knex): Parameters<typeof createApp>[0]['stock'] {
     setStock: (items, options) => setStock(db, items, options),
     adjustStock: (request) => adjustStock(db, request),
     readLedger: (sku, page) => readLedger(db, sku, page),
+    watch: (watcher) => watch.join(watcher),
   }
 }
 
-function watch(metrics: Metrics, pools: Record<string, Knex>, reservations: Reservations): void {
+function watchGauges(metrics: Metrics, pools: Record<string, Knex>, reservations: Reservations): void {
   metrics.watchQueue(() => reservations.queue())
   for (const [name, db] of Object.entries(pools)) {
     const pool = (db.client as { pool: { numUsed(): number; numFree(): number; numPendingAcquires(): number } }).pool

@@ -592,6 +592,38 @@ export interface paths {
       }
     }
   }
+  '/v1/streams/stock': {
+    /** Watch stock */
+    get: {
+      parameters: {
+        query?: {
+          /** Repeat it to watch many; one that does not exist yet is told when it does. */
+          sku?: string[]
+        }
+        header?: never
+        path?: never
+        cookie?: never
+      }
+      requestBody?: never
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'text/event-stream': string
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
   '/v1/events': {
     /** Read what happened */
     get: {

@@ -9,6 +9,7 @@ import { eventRoutes, type EventRoutesDeps } from '../outbox/routes.ts'
 import { reservationRoutes, type ReservationRoutesDeps } from '../reservations/routes.ts'
 import { stockRoutes, type StockRoutesDeps } from '../stock/routes.ts'
 import { docsRouter } from './docs.ts'
+import { createEventStreams } from './event_stream.ts'
 import { healthRoutes } from './health.ts'
 import { createAuthorizer } from './middleware/authorize.ts'
 import { draining } from './middleware/draining.ts'
@@ -69,11 +70,12 @@ export function createApp(deps: AppDeps): Koa {
   app.context.log = deps.log
   app.on('error', (error: unknown) => deps.log.debug({ err: error }, 'a connection failed'))
   const routes = apiRoutes(deps)
+  const authorizer = createAuthorizer(deps.authenticator)
   app
     .use(observe(deps.log, deps.metrics))
     .use(requireHost())
     .use(draining(deps.isDraining))
-    .use(createRouter(routes, { authorizer: createAuthorizer(deps.authenticator), metrics: deps.metrics }))
+    .use(createRouter(routes, { authorizer, metrics: deps.metrics, streams: createEventStreams() }))
     .use(docsRouter(JSON.stringify(openApiDocument(routes)), deps.metrics.meter('GET', '/docs')).routes())
     .use(unmatched())
   return app

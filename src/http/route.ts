@@ -2,6 +2,7 @@ import type { Context } from 'koa'
 import type { Static, TObject, TSchema } from 'typebox'
 import type { Fault, Refusal, RefusalCode } from '../errors.ts'
 import { abortSignalOf } from './disconnect.ts'
+import type { StreamSource } from './event_stream.ts'
 
 /**
  * One declaration per route. The router and the OpenAPI document are both made from it, so neither can promise what the
@@ -22,10 +23,14 @@ export type Call<Params, Query, Body> = {
   ctx: Context
 }
 
-/** What a handler answers. `body` is sent as JSON, a string as it is, under the Content-Type that `headers` may name. */
+/**
+ * What a handler answers. `body` is sent as JSON, a string as it is, under the Content-Type that `headers` may name; a
+ * `stream` as server-sent events.
+ */
 export type Answer =
   | { status: number; body: unknown; headers?: Readonly<Record<string, string>> }
   | { refusal: Refusal }
+  | { stream: StreamSource }
 
 /** An answer as the document describes it. */
 export type Response = {
@@ -94,6 +99,11 @@ export function answer(status: number, body: unknown, headers?: Readonly<Record<
 /** A refusal as an answer. */
 export function refuseWith(refusal: Refusal): Answer {
   return { refusal }
+}
+
+/** Server-sent events as an answer. */
+export function streamFrom(stream: StreamSource): Answer {
+  return { stream }
 }
 
 /** Aborts when the client leaves. One signal for all requests of a connection: look at `aborted`, and don't listen. */

@@ -1,20 +1,23 @@
 import Router from '@koa/router'
 import type { Context, Middleware } from 'koa'
 import type { Metrics, RequestMeter } from '../metrics.ts'
+import type { EventStreams } from './event_stream.ts'
 import { isLocal } from './local.ts'
 import { admit } from './middleware/admit.ts'
 import type { Authorizer } from './middleware/authorize.ts'
-import { handle } from './middleware/handle.ts'
+import { handle, type StreamDeps } from './middleware/handle.ts'
 import { BODY_BYTES_MAX, BULK_BODY_BYTES_MAX, readBody } from './middleware/read_body.ts'
 import { validate } from './middleware/validate.ts'
 import type { Route } from './route.ts'
+
+export type RouterDeps = { authorizer: Authorizer; metrics: Metrics; streams: EventStreams }
 
 /**
  * All routes, each a sentence: metered, authorized, admitted, read, validated, handled. The router tries one pattern after
  * the other, which takes longer than a cached read; so a plain path is looked up before, and what is not found there (a
  * query, an absolute URL, a wrong method) is the router's.
  */
-export function createRouter(routes: readonly Route[], deps: { authorizer: Authorizer; metrics: Metrics }): Middleware {
+export function createRouter(routes: readonly Route[], deps: RouterDeps): Middleware {
   // Exactly as declared: /v1/stock/ is not /v1/stock, it is a SKU without a name.
   const router = new Router({ strict: true, sensitive: true })
   const plain = createLookup()
@@ -22,7 +25,7 @@ export function createRouter(routes: readonly Route[], deps: { authorizer: Autho
     const { method, path } = route
     const meter = metered(deps.metrics.meter(method, path))
     const sentence = [meter, ...authorized(route, deps.authorizer), ...admitted(route), ...read(route)]
-    const whole = inOrder([...sentence, validate(route), handle(route)])
+    const whole = inOrder([...sentence, validate(route), handle(route, streamsOf(route, deps))])
     router.register(path.replaceAll(/\{(\w+)\}/g, ':$1'), [method], whole)
     plain.add(method, path, whole)
   }
@@ -86,9 +89,13 @@ export function metered(meter: RequestMeter): Middleware {
   }
 }
 
+function streamsOf({ scope }: Route, { streams, authorizer }: RouterDeps): StreamDeps {
+  return { streams, mayRead: (ctx) => scope === 'open' || authorizer.stillMay(ctx, scope) }
+}
+
 function authorized(route: Route, authorizer: Authorizer): Middleware[] {
   if (route.scope === 'open') return []
-  const authorize = authorizer(route.scope)
+  const authorize = authorizer.authorize(route.scope)
   return [route.open_locally ? (ctx, next) => (isLocal(ctx.req) ? next() : authorize(ctx, next)) : authorize]
 }
 

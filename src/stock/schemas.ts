@@ -122,6 +122,19 @@ export const StockQuery = Type.Object(
   { additionalProperties: false },
 )
 
+export const StreamQuery = Type.Object(
+  {
+    sku: Type.Optional(
+      Type.Array(Sku, {
+        minItems: 1,
+        maxItems: SKUS_MAX,
+        description: 'Repeat it to watch many; one that does not exist yet is told when it does.',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
 /** A level as JSON, in the contract's order. Put together by hand: every reader of a product page asks for one. */
 export function levelJson(level: Level): string {
   return `{"sku":${JSON.stringify(level.sku)},"stock":${level.stock},"temp_reserved_stock":${

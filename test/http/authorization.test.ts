@@ -1,6 +1,7 @@
 import { refused } from '../../src/errors.ts'
 import type { AppDeps } from '../../src/http/app.ts'
 import type { Scope } from '../../src/http/route.ts'
+import { authenticatorOf } from './fakes.ts'
 import { call, serveFakes, type Serving } from './serving.ts'
 
 /** Who may do what, and who is kept out. */
@@ -12,17 +13,12 @@ const KEYS: Record<string, Scope[]> = {
 }
 
 const withKeys: Pick<AppDeps, 'authenticator'> = {
-  authenticator: {
-    recall: () => undefined,
-    authenticate: (secret) => {
-      const scopes = secret === undefined ? undefined : KEYS[secret]
-      return Promise.resolve(
-        scopes === undefined
-          ? refused({ code: 'unauthenticated', detail: 'send an API key' })
-          : { ok: true as const, client: secret!, scopes: new Set(scopes), open: false },
-      )
-    },
-  },
+  authenticator: authenticatorOf((secret) => {
+    const scopes = secret === undefined ? undefined : KEYS[secret]
+    return scopes === undefined
+      ? refused({ code: 'unauthenticated', detail: 'send an API key' })
+      : { ok: true, client: secret!, scopes: new Set(scopes), open: false }
+  }),
 }
 
 let open: Serving
@@ -44,6 +40,7 @@ const calls: { method: string; path: string; body?: unknown; scope: Scope }[] = 
   { method: 'GET', path: '/v1/reservations', scope: 'read' },
   { method: 'GET', path: '/v1/events', scope: 'read' },
   { method: 'GET', path: '/v1/stats', scope: 'read' },
+  { method: 'GET', path: '/v1/streams/stock', scope: 'read' },
   { method: 'POST', path: '/v1/reservations', body: reservation, scope: 'reserve' },
   { method: 'POST', path: '/v1/reservations/batch', body: { reservations: [reservation] }, scope: 'reserve' },
   { method: 'POST', path: `/v1/reservations/${ID}/confirm`, scope: 'reserve' },
@@ -130,7 +127,7 @@ test('an address that fails again and again is told to wait, while a key that wa
   let asked = 0
   const app = await serveFakes({
     authenticator: {
-      recall: () => undefined,
+      ...withKeys.authenticator,
       authenticate: (secret) => {
         asked++
         return withKeys.authenticator.authenticate(secret)

@@ -1,5 +1,6 @@
 import pino from 'pino'
 import type { AppDeps } from '../../src/http/app.ts'
+import type { Authenticator, Caller } from '../../src/keys/authenticate.ts'
 import { createMetrics } from '../../src/metrics.ts'
 import type { Reservation, ReserveRequest } from '../../src/reservations/reservation.ts'
 import { sumLines } from '../../src/reservations/reservation.ts'
@@ -34,15 +35,28 @@ export function levelOf(level: Partial<Level> = {}): Level {
   return { sku: 'A', stock: 10, temp_reserved_stock: 2, available: 8, seq: 5, updated_at: AT, ...level }
 }
 
+/** Answers who shows a secret; its id is the secret itself. */
+export function authenticatorOf(whoShows: (secret: string | undefined) => Caller): Authenticator {
+  const authenticate = (secret: string | undefined) => Promise.resolve(whoShows(secret))
+  return {
+    recall: () => undefined,
+    authenticate,
+    identify: async (secret) => ({ caller: await authenticate(secret), secret_id: secret }),
+    recallId: () => undefined,
+    authenticateId: authenticate,
+  }
+}
+
 export function fakeDeps(overrides: Partial<AppDeps> = {}): AppDeps {
   return {
     log: pino({ level: 'silent' }),
     metrics: createMetrics({ process_metrics: false }),
-    authenticator: {
-      recall: () => undefined,
-      authenticate: () =>
-        Promise.resolve({ ok: true, client: '', scopes: new Set(['read', 'reserve', 'admin'] as const), open: true }),
-    },
+    authenticator: authenticatorOf(() => ({
+      ok: true,
+      client: '',
+      scopes: new Set(['read', 'reserve', 'admin'] as const),
+      open: true,
+    })),
     stock: {
       readLevel: (sku) => Promise.resolve(sku === 'missing' ? undefined : levelOf({ sku })),
       readLevels: (skus) => Promise.resolve(skus.map((sku) => levelOf({ sku }))),
@@ -52,6 +66,11 @@ export function fakeDeps(overrides: Partial<AppDeps> = {}): AppDeps {
       adjustStock: ({ items }) =>
         Promise.resolve(ok({ levels: items.map(({ sku }) => levelOf({ sku })), replayed: false })),
       readLedger: () => Promise.resolve([]),
+      // A stream that is over as soon as it has begun.
+      watch: (watcher) => {
+        watcher.end('stopping')
+        return Promise.resolve(() => undefined)
+      },
     },
     reservations: {
       ttl_max_seconds: 86_400,
