@@ -41,9 +41,9 @@ export type Watch = {
 /** A SKU that is watched by name: its last level, undefined before the first poll or while there is no such SKU. */
 type Watched = { level: Level | undefined; watchers: Set<Watcher> }
 
-/** @param deps.interval_ms milliseconds between polls at least, for tests */
-export function createWatch(deps: { db: Executor; log: Logger; interval_ms?: number }): Watch {
-  const { db, log, interval_ms = INTERVAL_MS } = deps
+/** @param deps for tests: milliseconds between polls at least, and how many times as long as a poll they rest */
+export function createWatch(deps: { db: Executor; log: Logger; interval_ms?: number; rest?: number }): Watch {
+  const { db, log, interval_ms = INTERVAL_MS, rest = REST } = deps
   const named = new Map<string, Watched>()
   const everything = createEverything(db)
   let timer: NodeJS.Timeout | undefined
@@ -55,7 +55,7 @@ export function createWatch(deps: { db: Executor; log: Logger; interval_ms?: num
     let rest_ms = RETRY_TURNS * interval_ms
     try {
       await Promise.all([pollNamed(db, named), everything.poll()])
-      rest_ms = Math.max(interval_ms, REST * (performance.now() - started))
+      rest_ms = Math.max(interval_ms, rest * (performance.now() - started))
     } catch (error) {
       log.debug({ err: error }, 'levels could not be read for those who watch; the next try is soon')
     }

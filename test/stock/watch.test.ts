@@ -24,7 +24,7 @@ afterAll(() => database.drop())
 const log = pino({ level: 'silent' })
 
 function open(db: Knex = database.db): Watch {
-  const watch = createWatch({ db, log, interval_ms: 1 })
+  const watch = createWatch({ db, log, interval_ms: 1, rest: 0 })
   watches.push(watch)
   return watch
 }
