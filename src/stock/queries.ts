@@ -40,7 +40,8 @@ export function selectChangedLevels(db: Executor, horizon: string | null, limit:
     db,
     `SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS horizon, s.*
      FROM (SELECT) AS one LEFT JOIN (
-       SELECT ${LEVEL} FROM stock WHERE age(xmin) <= age(?::xid8::xid) LIMIT ?
+       SELECT ${LEVEL} FROM stock WHERE age(xmin) <= age(coalesce(?::xid8, pg_snapshot_xmin(pg_current_snapshot()))::xid)
+       LIMIT ?
      ) AS s ON true`,
     [horizon, limit],
   )

@@ -141,10 +141,15 @@ function createEverything(db: Executor) {
   let horizon: string | undefined
   /** What the last poll found: while a transaction that began before it goes on, the next one finds it again. */
   let seen: ReadonlyMap<string, number> = new Map()
-  let opening: Promise<void> | undefined
+  let opening: Promise<unknown> | undefined
 
-  async function open(): Promise<void> {
-    horizon = (await readChangedLevels(db, { horizon: undefined, limit: 0 })).horizon
+  /** What has changed since the last look; undefined if that is more than could be read. */
+  async function look(): Promise<Level[] | undefined> {
+    const found = await readChangedLevels(db, { horizon, limit: CHANGES_MAX + 1 })
+    const levels = found.levels.filter((level) => seen.get(level.sku) !== level.seq)
+    horizon = found.horizon
+    seen = new Map(found.levels.map((level) => [level.sku, level.seq]))
+    return found.levels.length > CHANGES_MAX ? undefined : levels
   }
 
   function endAll(why: WatchEnd): void {
@@ -158,7 +163,7 @@ function createEverything(db: Executor) {
     watchers,
     /** Resolves when there is a horizon behind which nothing is missed. */
     async join(watcher: Watcher): Promise<void> {
-      if (horizon === undefined) await (opening ??= open().finally(() => (opening = undefined)))
+      if (horizon === undefined) await (opening ??= look().finally(() => (opening = undefined)))
       watchers.add(watcher)
     },
     leave(watcher: Watcher): void {
@@ -168,12 +173,9 @@ function createEverything(db: Executor) {
     },
     async poll(): Promise<void> {
       if (watchers.size === 0) return
-      const found = await readChangedLevels(db, { horizon, limit: CHANGES_MAX + 1 })
-      if (watchers.size === 0) return
-      horizon = found.horizon
-      if (found.levels.length > CHANGES_MAX) return endAll('too_many_changes')
-      const levels = found.levels.filter((level) => seen.get(level.sku) !== level.seq)
-      seen = new Map(found.levels.map((level) => [level.sku, level.seq]))
+      const levels = await look()
+      if (watchers.size === 0) horizon = undefined
+      if (levels === undefined) return endAll('too_many_changes')
       if (levels.length > 0) for (const watcher of watchers) watcher.tell(levels)
     },
   }
