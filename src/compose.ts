@@ -10,12 +10,14 @@ import { createCoupon, listCoupons, readCoupon } from './coupons/coupons.ts'
 import { createCouponIssuer, type CouponIssuer } from './coupons/issue.ts'
 import { readEntries } from './customers/account.ts'
 import { chargeBalance } from './customers/charge.ts'
-import { createCustomer, readCustomer } from './customers/customers.ts'
+import { createCustomer, latestCustomers, readCustomer } from './customers/customers.ts'
 import { createPool } from './database/pool.ts'
 import { createApp } from './http/app.ts'
 import { createHttpServer } from './http/server.ts'
+import { createSessions } from './http/sessions.ts'
 import { createAuthenticator } from './keys/authenticate.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
+import { readClock } from './operations/clock.ts'
 import { createReadinessCheck } from './operations/readiness.ts'
 import { readStats, stalledAfterSeconds } from './operations/stats.ts'
 import { createPositioner } from './outbox/positioner.ts'
@@ -103,6 +105,14 @@ export function compose(options: ComposeOptions): Service {
     stock: stockRoom(general, watch),
     ...storefront(general, issuer),
     events: { readEvents: (page) => readEvents(general, page) },
+    pages: {
+      sessions: createSessions({ secret: config.session_secret }),
+      demo_login: config.shop_demo_login,
+      currency: 'KRW',
+      latestCustomers: (limit) => latestCustomers(general, limit),
+      readClock: () => readClock(general),
+      customerOfOrder: () => Promise.resolve(undefined),
+    },
     readStats: () => readStats(general, { stalled_after_seconds }),
     readiness: createReadinessCheck({ db: general, isDraining: () => draining, stalled_after_seconds }),
     isDraining: () => draining,

@@ -1,6 +1,7 @@
 import { envSchema } from 'env-schema'
 import { Type, type Static } from 'typebox'
 import { validate as cronIsValid } from 'node-cron'
+import { randomBytes } from 'node:crypto'
 
 /**
  * The environment, validated and frozen: the only reader of process.env.
@@ -24,6 +25,8 @@ const environment = Type.Object({
   SEED_DEMO: Type.Optional(Type.Boolean()),
   RESERVATION_STRATEGY: Type.Union([Type.Literal('batched'), Type.Literal('conditional')], { default: 'batched' }),
   BOOTSTRAP_API_KEY: Type.Optional(Type.String({ minLength: 32, maxLength: 255, pattern: '^[!-~]+$' })),
+  SESSION_SECRET: Type.Optional(Type.String({ minLength: 32, maxLength: 255 })),
+  SHOP_DEMO_LOGIN: Type.Boolean({ default: false }),
   LOG_LEVEL: Type.Union(
     ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'].map((level) => Type.Literal(level)),
     { default: 'info' },
@@ -50,6 +53,10 @@ export type Config = Readonly<{
   seed_demo: boolean
   reservation_strategy: 'batched' | 'conditional'
   bootstrap_api_key: string | undefined
+  /** Signs the pages' sessions. */
+  session_secret: string
+  /** Whether a customer may log in to the shop by name although there are API keys. */
+  shop_demo_login: boolean
   log_level: string
 }>
 
@@ -107,6 +114,9 @@ export function loadConfig(source: NodeJS.ProcessEnv = process.env): Config {
     seed_demo: env.SEED_DEMO ?? embedded,
     reservation_strategy: env.RESERVATION_STRATEGY,
     bootstrap_api_key: env.BOOTSTRAP_API_KEY,
+    // Without one, sessions end with the process.
+    session_secret: env.SESSION_SECRET ?? randomBytes(32).toString('base64url'),
+    shop_demo_login: env.SHOP_DEMO_LOGIN,
     log_level: env.LOG_LEVEL,
   })
 }

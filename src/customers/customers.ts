@@ -4,7 +4,13 @@ import { reading, type Executor } from '../database/transaction.ts'
 import { ok, type Result } from '../errors.ts'
 import { newId } from '../ids.ts'
 import type { Idempotency } from '../reservations/reservation.ts'
-import { insertCustomer, selectCustomerByKey, selectCustomers, type Customer } from './queries.ts'
+import {
+  insertCustomer,
+  selectCustomerByKey,
+  selectCustomers,
+  selectLatestCustomers,
+  type Customer,
+} from './queries.ts'
 
 /** Who buys. */
 
@@ -44,4 +50,9 @@ export async function readCustomer(db: Executor, id: string): Promise<Customer |
 /** Those of the ids that are a customer's. @param ids UUIDs */
 export async function findCustomers(db: Executor, ids: readonly string[]): Promise<Set<string>> {
   return new Set((await reading(() => selectCustomers(db, ids))).map(({ id }) => id))
+}
+
+/** The customers that came last, for a login that lets one choose. @param limit 1–100 */
+export function latestCustomers(db: Executor, limit: number): Promise<Customer[]> {
+  return reading(() => selectLatestCustomers(db, limit))
 }

@@ -48,6 +48,11 @@ export function selectCustomers(db: Executor, ids: readonly string[]): Promise<C
   return rows<Customer>(db, `SELECT ${CUSTOMER} FROM customers WHERE id = ANY (?::uuid[])`, [ids])
 }
 
+/** Those who came last. */
+export function selectLatestCustomers(db: Executor, limit: number): Promise<Customer[]> {
+  return rows<Customer>(db, `SELECT ${CUSTOMER} FROM customers ORDER BY id DESC LIMIT ?`, [limit])
+}
+
 export type ChargeRow = {
   id: string
   customer_id: string

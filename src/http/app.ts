@@ -16,13 +16,17 @@ import { docsRouter } from './docs.ts'
 import { createEventStreams } from './event_stream.ts'
 import { healthRoutes } from './health.ts'
 import { createAuthorizer } from './middleware/authorize.ts'
+import { doors } from './middleware/doors.ts'
 import { draining } from './middleware/draining.ts'
 import { observe } from './middleware/observe.ts'
 import { requireHost } from './middleware/require_host.ts'
 import { unmatched } from './middleware/unmatched.ts'
 import { openApiDocument } from './openapi.ts'
 import type { Route } from './route.ts'
+import { pagesRouter } from './pages.ts'
 import { createRouter } from './router.ts'
+import { sessionRoutes, type SessionRoutesDeps } from './session_routes.ts'
+import { createVisitors, type Owners } from './visitors.ts'
 
 /** What the HTTP side needs from the rooms. */
 export type AppDeps = {
@@ -36,14 +40,25 @@ export type AppDeps = {
   carts: CartRoutesDeps
   coupons: CouponRoutesDeps
   events: EventRoutesDeps
+  pages: PagesDeps
   readStats: () => Promise<Stats>
   readiness: () => Promise<Readiness>
   /** True from the moment on that the service stops. */
   isDraining: () => boolean
 }
 
+/** What the shop and the console need besides. */
+export type PagesDeps = Pick<
+  SessionRoutesDeps,
+  'sessions' | 'demo_login' | 'currency' | 'latestCustomers' | 'readClock'
+> & {
+  customerOfOrder: Owners['customerOfOrder']
+  /** The folder of built pages; the build's own unless a test names another. */
+  root?: string
+}
+
 /** Every route that the document describes, in the document's order. */
-export function apiRoutes(deps: Omit<AppDeps, 'log' | 'authenticator' | 'isDraining'>): Route[] {
+export function apiRoutes(deps: Omit<AppDeps, 'log' | 'authenticator' | 'pages' | 'isDraining'>): Route[] {
   return [
     ...reservationRoutes(deps.reservations),
     ...stockRoutes(deps.stock),
@@ -80,13 +95,24 @@ export function createApp(deps: AppDeps): Koa {
   app.context.log = deps.log
   app.on('error', (error: unknown) => deps.log.debug({ err: error }, 'a connection failed'))
   const routes = apiRoutes(deps)
-  const authorizer = createAuthorizer(deps.authenticator)
+  const { authenticator, customers, metrics, pages } = deps
+  const { createCustomer, readCustomer } = customers
+  const ofPages = sessionRoutes({ ...pages, authenticator, createCustomer, readCustomer })
+  const router = createRouter([...routes, ...ofPages], {
+    authorizer: createAuthorizer(authenticator),
+    visitors: createVisitors(authenticator),
+    owners: pages,
+    metrics,
+    streams: createEventStreams(),
+  })
   app
-    .use(observe(deps.log, deps.metrics))
+    .use(observe(deps.log, metrics))
     .use(requireHost())
     .use(draining(deps.isDraining))
-    .use(createRouter(routes, { authorizer, metrics: deps.metrics, streams: createEventStreams() }))
-    .use(docsRouter(JSON.stringify(openApiDocument(routes)), deps.metrics.meter('GET', '/docs')).routes())
+    .use(doors(pages.sessions))
+    .use(router)
+    .use(docsRouter(JSON.stringify(openApiDocument(routes)), metrics.meter('GET', '/docs')).routes())
+    .use(pagesRouter(metrics.meter('GET', '/pages'), pages.root).routes())
     .use(unmatched())
   return app
 }

@@ -8,9 +8,17 @@ import type { Authorizer } from './middleware/authorize.ts'
 import { handle, type StreamDeps } from './middleware/handle.ts'
 import { BODY_BYTES_MAX, BULK_BODY_BYTES_MAX, readBody } from './middleware/read_body.ts'
 import { validate } from './middleware/validate.ts'
+import { customerRuleOf } from './customer_rules.ts'
 import type { Route } from './route.ts'
+import { keepToOwn, visitorOf, type Owners, type Visitors } from './visitors.ts'
 
-export type RouterDeps = { authorizer: Authorizer; metrics: Metrics; streams: EventStreams }
+export type RouterDeps = {
+  authorizer: Authorizer
+  visitors: Visitors
+  owners: Owners
+  metrics: Metrics
+  streams: EventStreams
+}
 
 /**
  * All routes, each a sentence: metered, authorized, admitted, read, validated, handled. The router tries one pattern after
@@ -24,8 +32,8 @@ export function createRouter(routes: readonly Route[], deps: RouterDeps): Middle
   for (const route of routes) {
     const { method, path } = route
     const meter = metered(deps.metrics.meter(method, path))
-    const sentence = [meter, ...authorized(route, deps.authorizer), ...admitted(route), ...read(route)]
-    const whole = inOrder([...sentence, validate(route), handle(route, streamsOf(route, deps))])
+    const sentence = [meter, ...authorized(route, deps), ...admitted(route), ...read(route)]
+    const whole = inOrder([...sentence, validate(route), ...owned(route, deps), handle(route, streamsOf(route, deps))])
     router.register(path.replaceAll(/\{(\w+)\}/g, ':$1'), [method], whole)
     plain.add(method, path, whole)
   }
@@ -89,14 +97,28 @@ export function metered(meter: RequestMeter): Middleware {
   }
 }
 
-function streamsOf({ scope }: Route, { streams, authorizer }: RouterDeps): StreamDeps {
-  return { streams, mayRead: (ctx) => scope === 'open' || authorizer.stillMay(ctx, scope) }
+function authorized(route: Route, { authorizer, visitors }: RouterDeps): Middleware[] {
+  const { scope } = route
+  if (scope === 'open') return []
+  const authorize = authorizer.authorize(scope)
+  const visit = visitors.authorize({ scope, rule: customerRuleOf(route) })
+  const either: Middleware = (ctx, next) => (visitorOf(ctx) === undefined ? authorize(ctx, next) : visit(ctx, next))
+  return [route.open_locally ? (ctx, next) => (isLocal(ctx.req) ? next() : either(ctx, next)) : either]
 }
 
-function authorized(route: Route, authorizer: Authorizer): Middleware[] {
-  if (route.scope === 'open') return []
-  const authorize = authorizer.authorize(route.scope)
-  return [route.open_locally ? (ctx, next) => (isLocal(ctx.req) ? next() : authorize(ctx, next)) : authorize]
+function owned(route: Route, { owners }: RouterDeps): Middleware[] {
+  const rule = customerRuleOf(route)
+  return rule === undefined ? [] : [keepToOwn(rule, owners)]
+}
+
+function streamsOf(route: Route, { streams, authorizer, visitors }: RouterDeps): StreamDeps {
+  const { scope } = route
+  if (scope === 'open') return { streams, mayRead: () => true }
+  const need = { scope, rule: customerRuleOf(route) }
+  return {
+    streams,
+    mayRead: (ctx) => (visitorOf(ctx) === undefined ? authorizer.stillMay(ctx, scope) : visitors.stillMay(ctx, need)),
+  }
 }
 
 function admitted(route: Route): Middleware[] {

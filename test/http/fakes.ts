@@ -1,5 +1,6 @@
 import pino from 'pino'
 import type { AppDeps } from '../../src/http/app.ts'
+import { createSessions } from '../../src/http/sessions.ts'
 import type { Authenticator, Caller } from '../../src/keys/authenticate.ts'
 import { createMetrics } from '../../src/metrics.ts'
 import type { Reservation, ReserveRequest } from '../../src/reservations/reservation.ts'
@@ -162,6 +163,14 @@ export function fakeDeps(overrides: Partial<AppDeps> = {}): AppDeps {
     },
     ...storefront(),
     events: { readEvents: ({ after }) => Promise.resolve({ events: [], next_after: after }) },
+    pages: {
+      sessions: createSessions({ secret: 'a secret of this test, not of any other' }),
+      demo_login: false,
+      currency: 'KRW',
+      latestCustomers: () => Promise.resolve([customerOf()]),
+      readClock: () => Promise.resolve(AT),
+      customerOfOrder: () => Promise.resolve(undefined),
+    },
     readStats: () =>
       Promise.resolve({ pending: 0, overdue: 0, oldest_overdue_seconds: 0, set_aside: 0, sweeper: [], stalled: false }),
     readiness: () => Promise.resolve({ unready: [], degraded: [] }),
