@@ -14,12 +14,14 @@ export async function up(knex: Knex): Promise<void> {
       status text NOT NULL,
       captured_amount bigint NOT NULL DEFAULT 0,
       refunds jsonb NOT NULL DEFAULT '{}',
+      failure_code text,
+      by_buyer boolean NOT NULL DEFAULT false,
       behaviour jsonb NOT NULL DEFAULT '{}',
       return_url text,
       created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
       CONSTRAINT development_gateway_payments_pkey PRIMARY KEY (payment_id),
       CONSTRAINT development_gateway_payments_status_known
-        CHECK (status IN ('requires_action', 'authorised', 'captured', 'declined', 'cancelled')),
+        CHECK (status IN ('requires_action', 'authorised', 'captured', 'declined', 'failed', 'cancelled')),
       CONSTRAINT development_gateway_payments_captured_within CHECK (0 <= captured_amount AND captured_amount <= amount)
     )
   `)

@@ -20,7 +20,9 @@ export function startJob(
   const task = schedule(
     cron,
     async () => {
-      running = run().catch((error: unknown) => log.error({ err: error, job: name }, 'a job failed; its next run retries'))
+      running = run().catch((error: unknown) =>
+        log.error({ err: error, job: name }, 'a job failed; its next run retries'),
+      )
       await running
       running = undefined
     },

@@ -22,7 +22,13 @@ export type Turns = {
 type Waiting = { start: () => void; refuse: () => void; arrived: number }
 
 /** @param at_once_max how many may work at a time: fewer than the pool has connections, so that reads find one */
-export function createTurns({ at_once_max, length_max = LENGTH_MAX }: { at_once_max: number; length_max?: number }): Turns {
+export function createTurns({
+  at_once_max,
+  length_max = LENGTH_MAX,
+}: {
+  at_once_max: number
+  length_max?: number
+}): Turns {
   const waiting: Waiting[] = []
   let working = 0
   let stopping = false
