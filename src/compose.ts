@@ -1,7 +1,16 @@
 import type { Server } from 'node:http'
 import type { Knex } from 'knex'
 import type { Logger } from 'pino'
+import { addToCart, readCart, removeFromCart, setInCart } from './carts/carts.ts'
+import { changeProduct } from './catalog/change.ts'
+import { createProduct } from './catalog/create.ts'
+import { listProducts, readProduct } from './catalog/read.ts'
 import type { Config } from './config.ts'
+import { createCoupon, listCoupons, readCoupon } from './coupons/coupons.ts'
+import { createCouponIssuer, type CouponIssuer } from './coupons/issue.ts'
+import { readEntries } from './customers/account.ts'
+import { chargeBalance } from './customers/charge.ts'
+import { createCustomer, readCustomer } from './customers/customers.ts'
 import { createPool } from './database/pool.ts'
 import { createApp } from './http/app.ts'
 import { createHttpServer } from './http/server.ts'
@@ -79,6 +88,7 @@ export function compose(options: ComposeOptions): Service {
   })
   const sweeper = createSweeper({ db: core, onClosed, metrics, log, instance, isBusy: () => reservations.isBusy() })
   const positioner = createPositioner({ db: general, log })
+  const issuer = createCouponIssuer({ db: general })
   const stalled_after_seconds = stalledAfterSeconds(config.expiry_cron)
   watch(metrics, { core, general }, reservations)
   metrics.watchExpiry(() => readStats(general, { stalled_after_seconds }))
@@ -89,6 +99,7 @@ export function compose(options: ComposeOptions): Service {
     authenticator: createAuthenticator({ db: general }),
     reservations: { reservations, ttl_max_seconds: config.reservation_ttl_max_seconds },
     stock: stockRoom(general),
+    ...storefront(general, issuer),
     events: { readEvents: (page) => readEvents(general, page) },
     readStats: () => readStats(general, { stalled_after_seconds }),
     readiness: createReadinessCheck({ db: general, isDraining: () => draining, stalled_after_seconds }),
@@ -108,13 +119,15 @@ export function compose(options: ComposeOptions): Service {
       positioner.start()
     },
     async stop() {
-      await Promise.all([sweeper.stop(), positioner.stop(), reservations.stop()])
+      await Promise.all([sweeper.stop(), positioner.stop(), reservations.stop(), issuer.stop()])
       await Promise.all([core.destroy(), general.destroy()])
     },
   }
 }
 
-function stockRoom(db: Knex): Parameters<typeof createApp>[0]['stock'] {
+type AppDeps = Parameters<typeof createApp>[0]
+
+function stockRoom(db: Knex): AppDeps['stock'] {
   const reader = createLevelReader(db)
   return {
     readLevel: (sku) => reader.read(sku),
@@ -123,6 +136,35 @@ function stockRoom(db: Knex): Parameters<typeof createApp>[0]['stock'] {
     setStock: (items, options) => setStock(db, items, options),
     adjustStock: (request) => adjustStock(db, request),
     readLedger: (sku, page) => readLedger(db, sku, page),
+  }
+}
+
+function storefront(db: Knex, issuer: CouponIssuer): Pick<AppDeps, 'catalog' | 'customers' | 'carts' | 'coupons'> {
+  return {
+    catalog: {
+      createProduct: (request) => createProduct(db, request),
+      changeProduct: (id, change) => changeProduct(db, id, change),
+      listProducts: (page) => listProducts(db, page),
+      readProduct: (id) => readProduct(db, id),
+    },
+    customers: {
+      createCustomer: (request) => createCustomer(db, request),
+      readCustomer: (id) => readCustomer(db, id),
+      chargeBalance: (request) => chargeBalance(db, request),
+      readEntries: (customer_id, page) => readEntries(db, customer_id, page),
+    },
+    carts: {
+      addToCart: (request) => addToCart(db, request),
+      setInCart: (line) => setInCart(db, line),
+      removeFromCart: (line) => removeFromCart(db, line),
+      readCart: (customer_id) => readCart(db, customer_id),
+    },
+    coupons: {
+      createCoupon: (request) => createCoupon(db, request),
+      readCoupon: (code) => readCoupon(db, code),
+      listCoupons: (customer_id, page) => listCoupons(db, customer_id, page),
+      issuer,
+    },
   }
 }
 

@@ -32,7 +32,9 @@ export type Refusal =
   | { code: 'stock_limit'; sku: string }
   | { code: 'precondition_failed'; seq: number | null }
   | { code: 'product_not_found'; id: string }
-  /** SKUs that a body names and that no active product sells: 422. */
+  /** The SKU that a path names, and that no active product sells: 404. */
+  | { code: 'sku_not_on_sale'; sku: string }
+  /** The same for SKUs that a body names: 422. */
   | { code: 'skus_not_on_sale'; skus: string[] }
   /** The SKU has stock already, or belongs to the product named. */
   | { code: 'sku_taken'; sku: string; product_id: string | null }

@@ -22,7 +22,7 @@ import {
  * and only an order settles them.
  */
 
-const LINES_MAX = 100
+export const LINES_MAX = 100
 const QUANTITY_MAX = 1_000_000
 
 /** Why a line can't be ordered as it is. */

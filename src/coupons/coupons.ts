@@ -15,10 +15,12 @@ import {
 
 /** A coupon takes a percentage or an amount off an order, and there are so many of it. */
 
-export type Discount = { discount_percent: number } | { discount_amount: number }
+/** `percent`: 1–100. `amount`: 1 or more, in the currency's minor unit. */
+export type Discount = { percent: number } | { amount: number }
 
-export type NewCoupon = Discount & {
+export type NewCoupon = {
   code: string
+  discount: Discount
   /** How many there are: 1–1,000,000. */
   quantity: number
   client: string
@@ -37,11 +39,11 @@ export function createCoupon(db: Knex, request: NewCoupon): Promise<Result<Creat
 }
 
 async function claim(tx: Knex.Transaction, request: NewCoupon): Promise<Result<CreatedCoupon> | undefined> {
-  const { code, quantity, client, idempotency } = request
+  const { code, discount, quantity, client, idempotency } = request
   const made = await insertCoupon(tx, {
     code,
-    discount_percent: 'discount_percent' in request ? request.discount_percent : null,
-    discount_amount: 'discount_amount' in request ? request.discount_amount : null,
+    discount_percent: 'percent' in discount ? discount.percent : null,
+    discount_amount: 'amount' in discount ? discount.amount : null,
     quantity,
     client,
     key: idempotency?.key ?? null,

@@ -196,3 +196,39 @@ export async function markIssued(db: Executor, order_ids: readonly string[]): Pr
   )
   return given_back.length
 }
+
+/** A coupon whose counter and issues disagree; see `cli verify`. */
+export type CouponFault = {
+  broken: number
+  code: string
+  /** The coupon: null where issues tell of one that does not exist. */
+  quantity: number | null
+  issued: number | null
+  /** Its issues: how many, the last number, how many customers. */
+  issues: number
+  last_number: number
+  customers: number
+  /** Issues whose state and order don't fit. */
+  torn: number
+}
+
+/** Coupons whose counter is not the number of issues, or exceeds what there is. Reads every coupon and issue once. */
+export function selectCouponsOff(db: Executor, limit: number): Promise<CouponFault[]> {
+  return rows<CouponFault>(
+    db,
+    `WITH given AS (
+       SELECT code, count(*) AS issues, max(number) AS last_number, count(DISTINCT customer_id) AS customers,
+         count(*) FILTER (WHERE (state = 'used') <> (order_id IS NOT NULL)) AS torn
+       FROM coupon_issues
+       GROUP BY code
+     )
+     SELECT count(*) OVER () AS broken, coalesce(coupon.code, given.code) AS code, quantity, issued,
+       coalesce(issues, 0) AS issues, coalesce(last_number, 0) AS last_number, coalesce(customers, 0) AS customers,
+       coalesce(torn, 0) AS torn
+     FROM coupons AS coupon FULL JOIN given ON given.code = coupon.code
+     WHERE issued IS DISTINCT FROM coalesce(issues, 0) OR issued > quantity
+       OR issues <> last_number OR issues <> customers OR torn > 0
+     ORDER BY 2 LIMIT ?`,
+    [limit],
+  )
+}

@@ -185,3 +185,55 @@ export function selectEntries(
     [page.customer_id, page.before_seq, page.limit],
   )
 }
+
+/** An account that its entries don't explain; see `cli verify`. */
+export type AccountFault = {
+  broken: number
+  customer_id: string
+  /** The account: null where entries tell of a customer that does not exist. */
+  balance: number | null
+  seq: number | null
+  /** The entries: how many, the last seq, what their amounts add up to (as text: it may be beyond JavaScript's integers). */
+  entries: number
+  last_seq: number
+  amounts: string
+  /** The first entry whose seq is not its place in the order, and the first that does not follow from the one before. */
+  first_gap: number | null
+  first_miscounted: number | null
+  /** Charges that have no entry, or one of another amount or account. */
+  bare_charges: number
+}
+
+/** Accounts whose entries have a gap, miscount, or add up to another balance. Reads every account and entry once. */
+export function selectAccountsOff(db: Executor, limit: number): Promise<AccountFault[]> {
+  return rows<AccountFault>(
+    db,
+    `WITH numbered AS (
+       SELECT customer_id, seq, amount, row_number() OVER history AS place,
+         balance_after = amount + lag(balance_after, 1, 0::bigint) OVER history AND balance_after >= 0 AS follows
+       FROM account_entries
+       WINDOW history AS (PARTITION BY customer_id ORDER BY seq)
+     ), replayed AS (
+       SELECT customer_id, count(*) AS entries, max(seq) AS last_seq, sum(amount) AS amounts,
+         min(seq) FILTER (WHERE seq <> place) AS first_gap, min(seq) FILTER (WHERE NOT follows) AS first_miscounted
+       FROM numbered
+       GROUP BY customer_id
+     ), bare AS (
+       SELECT c.customer_id, count(*) AS charges
+       FROM charges c LEFT JOIN account_entries e
+         ON e.charge_id = c.id AND e.customer_id = c.customer_id AND e.amount = c.amount
+       WHERE e.charge_id IS NULL
+       GROUP BY c.customer_id
+     )
+     SELECT count(*) OVER () AS broken, coalesce(account.id, replayed.customer_id) AS customer_id, balance, account.seq,
+       coalesce(entries, 0) AS entries, coalesce(last_seq, 0) AS last_seq, coalesce(amounts, 0)::text AS amounts,
+       first_gap, first_miscounted, coalesce(bare.charges, 0) AS bare_charges
+     FROM customers AS account FULL JOIN replayed ON replayed.customer_id = account.id
+       LEFT JOIN bare ON bare.customer_id = coalesce(account.id, replayed.customer_id)
+     WHERE first_gap IS NOT NULL OR first_miscounted IS NOT NULL OR balance < 0 OR bare.charges > 0
+       OR account.seq IS DISTINCT FROM coalesce(last_seq, 0)
+       OR balance IS DISTINCT FROM coalesce(amounts, 0)
+     ORDER BY 2 LIMIT ?`,
+    [limit],
+  )
+}

@@ -1,5 +1,9 @@
 import Koa, { type Context } from 'koa'
 import type { Logger } from 'pino'
+import { cartRoutes, type CartRoutesDeps } from '../carts/routes.ts'
+import { catalogRoutes, type CatalogRoutesDeps } from '../catalog/routes.ts'
+import { couponRoutes, type CouponRoutesDeps } from '../coupons/routes.ts'
+import { customerRoutes, type CustomerRoutesDeps } from '../customers/routes.ts'
 import type { Authenticator } from '../keys/authenticate.ts'
 import type { Metrics } from '../metrics.ts'
 import { operationRoutes } from '../operations/routes.ts'
@@ -26,6 +30,10 @@ export type AppDeps = {
   authenticator: Authenticator
   stock: StockRoutesDeps
   reservations: ReservationRoutesDeps
+  catalog: CatalogRoutesDeps
+  customers: CustomerRoutesDeps
+  carts: CartRoutesDeps
+  coupons: CouponRoutesDeps
   events: EventRoutesDeps
   readStats: () => Promise<Stats>
   readiness: () => Promise<Readiness>
@@ -34,12 +42,14 @@ export type AppDeps = {
 }
 
 /** Every route that the document describes, in the document's order. */
-export function apiRoutes(
-  deps: Pick<AppDeps, 'stock' | 'reservations' | 'events' | 'readStats' | 'readiness' | 'metrics'>,
-): Route[] {
+export function apiRoutes(deps: Omit<AppDeps, 'log' | 'authenticator' | 'isDraining'>): Route[] {
   return [
     ...reservationRoutes(deps.reservations),
     ...stockRoutes(deps.stock),
+    ...catalogRoutes(deps.catalog),
+    ...customerRoutes(deps.customers),
+    ...cartRoutes(deps.carts),
+    ...couponRoutes(deps.coupons),
     ...eventRoutes(deps.events),
     ...operationRoutes(deps),
     ...healthRoutes(deps),

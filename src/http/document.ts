@@ -14,6 +14,10 @@ export function apiDocument(): ReturnType<typeof openApiDocument> {
     apiRoutes({
       reservations: { reservations: absent, ttl_max_seconds: TTL_MAX_SECONDS },
       stock: absent,
+      catalog: absent,
+      customers: absent,
+      carts: absent,
+      coupons: absent,
       events: { readEvents: absent },
       readStats: absent,
       readiness: absent,

@@ -150,6 +150,13 @@ const PROBLEMS: { [C in Code]: Problem<C> } = {
     about: 'There is no product with this id, or it is a draft that this API key may not see.',
     detail: () => 'Check the id; GET /v1/products lists what is on sale.',
   },
+  sku_not_on_sale: {
+    status: 404,
+    code: 'sku_not_found',
+    title: 'Not on sale',
+    about: 'No active product sells the SKU that the path names.',
+    detail: () => 'Check the SKU (it is case-sensitive); GET /v1/products lists what is on sale.',
+  },
   skus_not_on_sale: {
     status: 422,
     code: 'sku_not_found',

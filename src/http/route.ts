@@ -19,6 +19,8 @@ export type Call<Params, Query, Body> = {
   client: string
   /** The Idempotency-Key, where the route takes one and the request has one. */
   idempotency_key: string | undefined
+  /** Whether the caller has the scope `admin`, for routes that show more to who has. */
+  is_admin: boolean
   ctx: Context
 }
 
@@ -36,13 +38,13 @@ export type Response = {
 }
 
 /**
- * What a route does with an Idempotency-Key: `accepted`, `ignored` (the verb is idempotent by itself, so the key is only
+ * What a route does with an Idempotency-Key: `accepted`, `required`, `ignored` (the verb is idempotent by itself, so the key is only
  * checked) or `refused` (the keys belong to the items of the body).
  */
-export type IdempotencyRule = 'accepted' | 'ignored' | 'refused'
+export type IdempotencyRule = 'accepted' | 'required' | 'ignored' | 'refused'
 
 type Definition<Params extends TObject, Query extends TObject, Body extends TSchema> = {
-  method: 'GET' | 'PUT' | 'POST'
+  method: 'GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE'
   /** With its parameters in braces, as OpenAPI writes it. */
   path: string
   operation_id: string
@@ -54,8 +56,8 @@ type Definition<Params extends TObject, Query extends TObject, Body extends TSch
   /** No key is needed from this machine itself. */
   open_locally?: boolean
   params?: Params
-  /** What a path is answered whose parameters nothing can have; else 400 `invalid_request`. */
-  impossible?: (params: Record<string, string>) => Refusal
+  /** What a path is answered whose parameters nothing can have; without it, or undefined: 400 `invalid_request`. */
+  impossible?: (params: Record<string, string>) => Refusal | undefined
   query?: Query
   body?: Body
   body_optional?: boolean

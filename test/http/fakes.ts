@@ -4,7 +4,11 @@ import { createMetrics } from '../../src/metrics.ts'
 import type { Reservation, ReserveRequest } from '../../src/reservations/reservation.ts'
 import { sumLines } from '../../src/reservations/reservation.ts'
 import type { Level } from '../../src/stock/levels.ts'
-import { ok } from '../../src/errors.ts'
+import { ok, refused } from '../../src/errors.ts'
+import type { Cart } from '../../src/carts/carts.ts'
+import type { Product } from '../../src/catalog/product.ts'
+import type { Coupon, Issue } from '../../src/coupons/queries.ts'
+import type { AccountEntry, Customer } from '../../src/customers/queries.ts'
 
 /**
  * Rooms that answer at once and remember nothing, for what can be shown about the HTTP side without a database. A test
@@ -32,6 +36,78 @@ export function reservationOf(request: Partial<ReserveRequest> = {}): Reservatio
 
 export function levelOf(level: Partial<Level> = {}): Level {
   return { sku: 'A', stock: 10, temp_reserved_stock: 2, available: 8, seq: 5, updated_at: AT, ...level }
+}
+
+const ID = '01941f29-7c00-7000-8000-000000000000'
+
+export function productOf(product: Partial<Product> = {}): Product {
+  const skus = [{ sku: 'A', options: null, price: 100, available: 8 }]
+  const texts = { name: 'Thing', description: null, image: null }
+  return { id: ID, ...texts, status: 'active', skus, created_at: AT, updated_at: AT, ...product }
+}
+
+export function customerOf(customer: Partial<Customer> = {}): Customer {
+  return { id: ID, name: 'Kim', balance: 500, created_at: AT, ...customer }
+}
+
+export function entryOf(entry: Partial<AccountEntry> = {}): AccountEntry {
+  const causes = { charge_id: ID, payment_id: null, refund_id: null }
+  return {
+    customer_id: ID,
+    seq: 1,
+    kind: 'charge',
+    amount: 500,
+    balance_after: 500,
+    ...causes,
+    created_at: AT,
+    ...entry,
+  }
+}
+
+export function cartOf(cart: Partial<Cart> = {}): Cart {
+  return { customer_id: ID, lines: [], subtotal: 0, orderable: false, ...cart }
+}
+
+export function couponOf(coupon: Partial<Coupon> = {}): Coupon {
+  const discount = { discount_percent: 10, discount_amount: null }
+  return { code: 'C', ...discount, quantity: 30, issued: 1, created_at: AT, ...coupon }
+}
+
+export function issueOf(issue: Partial<Issue> = {}): Issue {
+  return { code: 'C', number: 1, customer_id: ID, state: 'issued', order_id: null, issued_at: AT, ...issue }
+}
+
+/** What has an id that ends in f does not exist, nor does the coupon `missing`. */
+function storefront(): Pick<AppDeps, 'catalog' | 'customers' | 'carts' | 'coupons'> {
+  return {
+    catalog: {
+      createProduct: () => Promise.resolve(ok({ product: productOf(), replayed: false })),
+      changeProduct: (id) => Promise.resolve(ok(productOf({ id }))),
+      listProducts: ({ status = 'active' }) => Promise.resolve([productOf({ status })]),
+      readProduct: (id) => Promise.resolve(id.endsWith('f') ? undefined : productOf({ id })),
+    },
+    customers: {
+      createCustomer: ({ name }) => Promise.resolve(ok({ customer: customerOf({ name }), replayed: false })),
+      readCustomer: (id) => Promise.resolve(id.endsWith('f') ? undefined : customerOf({ id })),
+      chargeBalance: ({ amount }) => Promise.resolve(ok({ entry: entryOf({ amount }), replayed: false })),
+      readEntries: () => Promise.resolve([]),
+    },
+    carts: {
+      addToCart: () => Promise.resolve(ok({ cart: cartOf(), replayed: false })),
+      setInCart: () => Promise.resolve(ok(cartOf())),
+      removeFromCart: () => Promise.resolve(ok(cartOf())),
+      readCart: (id) => Promise.resolve(id.endsWith('f') ? refused({ code: 'customer_not_found', id }) : ok(cartOf())),
+    },
+    coupons: {
+      createCoupon: ({ code }) => Promise.resolve(ok({ coupon: couponOf({ code }), replayed: false })),
+      readCoupon: (code) => Promise.resolve(code === 'missing' ? undefined : couponOf({ code })),
+      listCoupons: () => Promise.resolve([]),
+      issuer: {
+        issue: ({ code }) => Promise.resolve(ok({ issue: issueOf({ code }), replayed: false })),
+        hasRoom: () => true,
+      },
+    },
+  }
 }
 
 export function fakeDeps(overrides: Partial<AppDeps> = {}): AppDeps {
@@ -65,6 +141,7 @@ export function fakeDeps(overrides: Partial<AppDeps> = {}): AppDeps {
         hasRoom: () => true,
       },
     },
+    ...storefront(),
     events: { readEvents: ({ after }) => Promise.resolve({ events: [], next_after: after }) },
     readStats: () =>
       Promise.resolve({ pending: 0, overdue: 0, oldest_overdue_seconds: 0, set_aside: 0, sweeper: [], stalled: false }),

@@ -31,6 +31,7 @@ export function createAuthorizer(authenticator: Authenticator): Authorizer {
       const forbidden = whyForbidden(ctx, caller, scope)
       if (forbidden !== undefined) return stop(ctx, { code: 'forbidden', detail: forbidden })
       ctx.state.client = caller.client
+      ctx.state.is_admin = caller.scopes.has('admin')
       return next()
     }
     const known = authenticator.recall(secret)
