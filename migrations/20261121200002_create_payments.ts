@@ -12,6 +12,23 @@ import type { Knex } from 'knex'
  * It is written with the state that makes it necessary, so a process that dies at any point leaves it to another one.
  */
 export async function up(knex: Knex): Promise<void> {
+  await createPayments(knex)
+  await createRefunds(knex)
+  // Each event is handled once: its row is written by the transaction that handles it.
+  await knex.raw(`
+    CREATE TABLE webhook_events (
+      gateway text NOT NULL,
+      event_id text COLLATE "C" NOT NULL,
+      type text NOT NULL,
+      payment_id uuid,
+      outcome text NOT NULL,
+      received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+      CONSTRAINT webhook_events_pkey PRIMARY KEY (gateway, event_id)
+    )
+  `)
+}
+
+async function createPayments(knex: Knex): Promise<void> {
   await knex.raw(`
     CREATE TABLE payments (
       id uuid NOT NULL,
@@ -63,6 +80,9 @@ export async function up(knex: Knex): Promise<void> {
   `)
   // What the job reads; it holds only what is owed to a gateway.
   await knex.raw('CREATE INDEX payments_to_pursue ON payments (next_try_at) WHERE next_try_at IS NOT NULL')
+}
+
+async function createRefunds(knex: Knex): Promise<void> {
   await knex.raw(`
     CREATE TABLE refunds (
       id uuid NOT NULL,
@@ -92,18 +112,6 @@ export async function up(knex: Knex): Promise<void> {
   `)
   await knex.raw('CREATE INDEX refunds_by_order ON refunds (order_id, id)')
   await knex.raw('CREATE INDEX refunds_to_pursue ON refunds (next_try_at) WHERE next_try_at IS NOT NULL')
-  // Each event is handled once: its row is written by the transaction that handles it.
-  await knex.raw(`
-    CREATE TABLE webhook_events (
-      gateway text NOT NULL,
-      event_id text COLLATE "C" NOT NULL,
-      type text NOT NULL,
-      payment_id uuid,
-      outcome text NOT NULL,
-      received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-      CONSTRAINT webhook_events_pkey PRIMARY KEY (gateway, event_id)
-    )
-  `)
 }
 
 /** Drops all payments and what is known of their money. */

@@ -34,15 +34,17 @@ export function createTurns({
   let stopping = false
   const idle: (() => void)[] = []
 
+  const take = () => (working < at_once_max ? waiting.shift() : undefined)
+
   function startNext(): void {
-    while (working < at_once_max) {
-      const next = waiting.shift()
-      if (next === undefined) break
+    for (let next = take(); next !== undefined; next = take()) {
       if (performance.now() - next.arrived > WAIT_MS_MAX) next.refuse()
       else next.start()
     }
-    if (working === 0 && waiting.length === 0) for (const resolve of idle.splice(0)) resolve()
+    if (isIdle()) for (const resolve of idle.splice(0)) resolve()
   }
+
+  const isIdle = () => working === 0 && waiting.length === 0
 
   const hasRoom = () => !stopping && waiting.length + working < length_max
 
@@ -66,7 +68,7 @@ export function createTurns({
     hasRoom,
     async stop() {
       stopping = true
-      while (working > 0 || waiting.length > 0) await new Promise<void>((resolve) => idle.push(resolve))
+      if (!isIdle()) await new Promise<void>((resolve) => idle.push(resolve))
     },
   }
 }

@@ -1,4 +1,6 @@
 import { Type } from 'typebox'
+import { Code } from '../coupons/schemas.ts'
+import { CustomerId } from '../customers/schemas.ts'
 import { LINES_MAX, LineSchema, ReservationParams } from '../reservations/schemas.ts'
 import { Sku, Time } from '../stock/schemas.ts'
 import type { Order, OrderStatus } from './order.ts'
@@ -9,11 +11,6 @@ const Money = Type.Integer({ minimum: 0, description: "In the currency's minor u
 const NullableText = Type.Unsafe<string | null>({ type: ['string', 'null'] })
 const NullableTime = Type.Unsafe<Date | null>({ type: ['string', 'null'], format: 'date-time' })
 const Id = Type.String({ format: 'uuid' })
-const CouponCode = Type.String({
-  minLength: 1,
-  maxLength: 64,
-  description: 'A coupon that was issued to the customer.',
-})
 
 const STATUSES: OrderStatus[] = [
   'awaiting_payment',
@@ -90,7 +87,7 @@ export const OrderSchema = Type.Object(
   {
     id: Type.String({ format: 'uuid', description: 'A UUIDv7.' }),
     status: OrderStatusSchema,
-    customer_id: Id,
+    customer_id: CustomerId,
     lines: Type.Array(OrderLineSchema),
     currency: Type.String(),
     subtotal: Money,
@@ -117,7 +114,7 @@ export const OrderParams = ReservationParams
 
 export const CreateOrder = Type.Object(
   {
-    customer_id: Id,
+    customer_id: CustomerId,
     lines: Type.Optional(
       Type.Array(LineSchema, {
         minItems: 1,
@@ -125,12 +122,12 @@ export const CreateOrder = Type.Object(
         description: 'Absent: what the cart holds, which is emptied. Lines of one SKU are summed.',
       }),
     ),
-    coupon_code: Type.Optional(CouponCode),
+    coupon_code: Type.Optional(Code),
   },
   { title: 'CreateOrder', additionalProperties: false },
 )
 
-export const OrderFilters = { customer_id: Type.Optional(Id), status: Type.Optional(OrderStatusSchema) }
+export const OrderFilters = { customer_id: Type.Optional(CustomerId), status: Type.Optional(OrderStatusSchema) }
 
 /** An order as JSON, in the contract's order. */
 export function orderJson(order: Order): string {

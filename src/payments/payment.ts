@@ -123,16 +123,9 @@ function whenCaptured(standing: Standing): Action {
   if (payment === 'captured') return NOTHING
   if (!matches) return { do: 'owe', reason: 'amount_mismatch' }
   if (sold) return { do: 'owe', reason: 'paid_twice' }
-  switch (order) {
-    case 'awaiting_payment':
-      if (hold === 'live') return { do: 'sell', confirm: true }
-      return hold === 'confirmed' ? { do: 'sell', confirm: false } : { do: 'sell_again' }
-    case 'expired':
-    case 'payment_failed':
-      return { do: 'sell_again' }
-    default:
-      return { do: 'owe', reason: 'order_cancelled' }
-  }
+  if (order === 'awaiting_payment' && hold !== 'gone') return { do: 'sell', confirm: hold !== 'confirmed' }
+  const has_run_out = order === 'awaiting_payment' || order === 'expired' || order === 'payment_failed'
+  return has_run_out ? { do: 'sell_again' } : { do: 'owe', reason: 'order_cancelled' }
 }
 
 // Only an open payment can be declined: after an authorisation this tells of an attempt before it, and came late.

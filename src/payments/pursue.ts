@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { describeError } from '../database/sqlstate.ts'
 import { reading } from '../database/transaction.ts'
@@ -37,6 +38,8 @@ const DUE_PER_BATCH = 100
 const BATCHES_MAX = 20
 /** For so long nobody else tries what this job has taken. */
 const LEASE_SECONDS = 30
+/** A gateway that takes its time must not keep a stop waiting: what is cut off here is finished elsewhere. */
+const STOP_MS = 1500
 /** From so many tries on it is said loudly: somebody should look at the gateway. */
 const TRIES_QUIET_MAX = 6
 
@@ -93,7 +96,8 @@ export function createPursuer(deps: PursuerDeps): Pursuer {
       }),
     async run() {
       let total = 0
-      for (let batch = 0; batch < BATCHES_MAX && !stopping; batch++) {
+      for (let batch = 0; batch < BATCHES_MAX; batch++) {
+        if (stopping) break
         const due = await reading(() => leaseDue(deps.db, { limit: DUE_PER_BATCH, lease: LEASE_SECONDS }))
         for (const id of due.payments) payment(id)
         for (const id of due.refunds) refund(id)
@@ -108,7 +112,7 @@ export function createPursuer(deps: PursuerDeps): Pursuer {
     async stop() {
       stopping = true
       waiting.clear()
-      await idle()
+      await Promise.race([idle(), delay(STOP_MS, undefined, { ref: false })])
     },
   }
 }

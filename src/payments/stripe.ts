@@ -178,6 +178,11 @@ function statusOf({ status, last_payment_error }: Stripe.PaymentIntent): Gateway
       return 'cancelled'
     case 'requires_payment_method':
       return last_payment_error === null ? 'requires_action' : 'declined'
+    case 'processing':
+    case 'requires_action':
+    case 'requires_confirmation':
+      return 'requires_action'
+    // What Stripe may add waits, as far as we know.
     default:
       return 'requires_action'
   }
@@ -207,29 +212,28 @@ function readWebhook(stripe: Stripe, secret: string, { headers, body }: WebhookR
 type About = Extract<WebhookReading, { ok: true }>['about']
 
 function aboutOf(event: Stripe.Event): About {
-  switch (event.type) {
-    case 'payment_intent.amount_capturable_updated':
-      return aboutIntent(event.data.object, ({ amount_capturable, currency }) => {
-        return { kind: 'authorised', amount: amount_capturable, currency: currency.toUpperCase() }
-      })
-    case 'payment_intent.succeeded':
-      return aboutIntent(event.data.object, ({ amount_received, currency }) => {
-        return { kind: 'captured', amount: amount_received, currency: currency.toUpperCase() }
-      })
-    case 'payment_intent.payment_failed':
-      return aboutIntent(event.data.object, ({ last_payment_error }) => {
-        return { kind: 'declined', ...failureOf(last_payment_error ?? {}) }
-      })
-    case 'payment_intent.canceled':
-      return aboutIntent(event.data.object, ({ cancellation_reason }) => {
-        return { kind: 'cancelled', by_buyer: cancellation_reason === 'requested_by_customer' }
-      })
-    case 'refund.updated':
-    case 'refund.failed':
-      return aboutRefund(event.data.object)
-    default:
-      return undefined
+  if (event.type === 'payment_intent.amount_capturable_updated') {
+    return aboutIntent(event.data.object, ({ amount_capturable, currency }) => {
+      return { kind: 'authorised', amount: amount_capturable, currency: currency.toUpperCase() }
+    })
   }
+  if (event.type === 'payment_intent.succeeded') {
+    return aboutIntent(event.data.object, ({ amount_received, currency }) => {
+      return { kind: 'captured', amount: amount_received, currency: currency.toUpperCase() }
+    })
+  }
+  if (event.type === 'payment_intent.payment_failed') {
+    return aboutIntent(event.data.object, ({ last_payment_error }) => {
+      return { kind: 'declined', ...failureOf(last_payment_error ?? {}) }
+    })
+  }
+  if (event.type === 'payment_intent.canceled') {
+    return aboutIntent(event.data.object, ({ cancellation_reason }) => {
+      return { kind: 'cancelled', by_buyer: cancellation_reason === 'requested_by_customer' }
+    })
+  }
+  if (event.type === 'refund.updated' || event.type === 'refund.failed') return aboutRefund(event.data.object)
+  return undefined
 }
 
 /** Other uses of the same Stripe account have payments too; ours name theirs. */

@@ -17,7 +17,7 @@ export function salesRoutes({ readPopular }: SalesRoutesDeps): Route[] {
       method: 'GET',
       path: '/v1/products/popular',
       operation_id: 'listPopularProducts',
-      tag: 'Catalogue',
+      tag: 'Products',
       summary: 'Read what sold best',
       description:
         'By units sold on days of `SHOP_TIME_ZONE`, refunds taken off; sales count some seconds after they were made.',
