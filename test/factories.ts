@@ -353,6 +353,16 @@ export async function customerWith(db: Knex, balance = 0): Promise<string> {
   return customer.id
 }
 
+/** So many customers without money, in one statement. */
+export async function manyCustomers(db: Executor, count: number): Promise<string[]> {
+  const made = await rows<{ id: string }>(
+    db,
+    `INSERT INTO customers (id, name, client) SELECT gen_random_uuid(), 'Kim', '' FROM generate_series(1, ?) RETURNING id`,
+    [count],
+  )
+  return made.map(({ id }) => id)
+}
+
 /** A product that is on sale: a SKU for each stock, with sizes if there are several. Their SKUs, in that order. */
 export async function onSale(
   db: Knex,

@@ -12,6 +12,7 @@ import {
   customerWith,
   hold,
   keyed,
+  manyCustomers,
   must,
   onSale,
   openCore,
@@ -92,7 +93,7 @@ test('what is added adds up, at the prices of now, in the order of first additio
 
 test('a cart holds no stock: a hundred customers may want the last unit', async () => {
   const { skus } = await onSale(db, 1)
-  const customers = await Promise.all(Array.from({ length: 100 }, () => customerWith(db)))
+  const customers = await manyCustomers(db, 100)
   for (const result of await Promise.all(customers.map((customer) => add(customer, skus[0]!)))) must(result)
   expect(await counters(db, skus[0]!)).toBe('1/0')
 })
