@@ -215,7 +215,7 @@ export function selectAccountsOff(db: Executor, limit: number): Promise<AccountF
     db,
     `WITH numbered AS (
        SELECT customer_id, seq, amount, row_number() OVER history AS place,
-         balance_after = amount + lag(balance_after, 1, 0::bigint) OVER history AND balance_after >= 0 AS follows
+         balance_after = amount::numeric + lag(balance_after, 1, 0::bigint) OVER history AND balance_after >= 0 AS follows
        FROM account_entries
        WINDOW history AS (PARTITION BY customer_id ORDER BY seq)
      ), replayed AS (

@@ -10,7 +10,12 @@ import { operationRoutes } from '../operations/routes.ts'
 import type { Readiness } from '../operations/readiness.ts'
 import type { Stats } from '../operations/stats.ts'
 import { eventRoutes, type EventRoutesDeps } from '../outbox/routes.ts'
+import { orderRoutes, type OrderRoutesDeps } from '../orders/routes.ts'
+import type { DevelopmentGateway } from '../payments/development/gateway.ts'
+import { developmentGatewayRouter } from '../payments/development/routes.ts'
+import { paymentRoutes, type PaymentRoutesDeps } from '../payments/routes.ts'
 import { reservationRoutes, type ReservationRoutesDeps } from '../reservations/routes.ts'
+import { salesRoutes, type SalesRoutesDeps } from '../sales/routes.ts'
 import { stockRoutes, type StockRoutesDeps } from '../stock/routes.ts'
 import { docsRouter } from './docs.ts'
 import { createEventStreams } from './event_stream.ts'
@@ -39,6 +44,11 @@ export type AppDeps = {
   customers: CustomerRoutesDeps
   carts: CartRoutesDeps
   coupons: CouponRoutesDeps
+  orders: OrderRoutesDeps
+  payments: PaymentRoutesDeps
+  sales: SalesRoutesDeps
+  /** The development gateway's pages; undefined where another gateway or none is set up. */
+  development_gateway: DevelopmentGateway | undefined
   events: EventRoutesDeps
   pages: PagesDeps
   readStats: () => Promise<Stats>
@@ -58,14 +68,19 @@ export type PagesDeps = Pick<
 }
 
 /** Every route that the document describes, in the document's order. */
-export function apiRoutes(deps: Omit<AppDeps, 'log' | 'authenticator' | 'pages' | 'isDraining'>): Route[] {
+export function apiRoutes(
+  deps: Omit<AppDeps, 'log' | 'authenticator' | 'pages' | 'isDraining' | 'development_gateway'>,
+): Route[] {
   return [
     ...reservationRoutes(deps.reservations),
     ...stockRoutes(deps.stock),
+    ...salesRoutes(deps.sales),
     ...catalogRoutes(deps.catalog),
     ...customerRoutes(deps.customers),
     ...cartRoutes(deps.carts),
     ...couponRoutes(deps.coupons),
+    ...orderRoutes(deps.orders),
+    ...paymentRoutes(deps.payments),
     ...eventRoutes(deps.events),
     ...operationRoutes(deps),
     ...healthRoutes(deps),
@@ -113,6 +128,10 @@ export function createApp(deps: AppDeps): Koa {
     .use(router)
     .use(docsRouter(JSON.stringify(openApiDocument(routes)), metrics.meter('GET', '/docs')).routes())
     .use(pagesRouter(metrics.meter('GET', '/pages'), pages.root).routes())
-    .use(unmatched())
+  if (deps.development_gateway !== undefined) {
+    const meter = metrics.meter('any', '/gateway/development')
+    app.use(developmentGatewayRouter(deps.development_gateway, meter).routes())
+  }
+  app.use(unmatched())
   return app
 }

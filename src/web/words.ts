@@ -477,7 +477,8 @@ const ko: Words = {
     },
     failure: {
       insufficient_balance: '잔액이 모자랐습니다.',
-      card_declined: '카드가 거절되었습니다. 다시 시도하거나 다른 카드를 쓰세요. 시간이 끝날 때까지 재고는 잡혀 있습니다.',
+      card_declined:
+        '카드가 거절되었습니다. 다시 시도하거나 다른 카드를 쓰세요. 시간이 끝날 때까지 재고는 잡혀 있습니다.',
       card_blocked: '사용할 수 없는 카드입니다.',
       cancelled_by_buyer: '결제를 취소하셨습니다.',
       other: '결제에 실패했습니다.',

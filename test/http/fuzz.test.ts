@@ -281,7 +281,7 @@ function soundStorefront() {
     fc.record({ method: fc.constant('POST'), path: fc.constant(at), body: given })
   const at = (method: string, where: fc.Arbitrary<string>, given: fc.Arbitrary<unknown>) =>
     fc.record({ method: fc.constant(method), path: where, body: given })
-  const line = sold.map((name) => `${customer}/cart/${encodeURIComponent(name.toWellFormed())}`)
+  const cartLine = sold.map((name) => `${customer}/cart/${encodeURIComponent(name.toWellFormed())}`)
   return fc.oneof(
     post(
       '/v1/products',
@@ -295,8 +295,8 @@ function soundStorefront() {
     post('/v1/customers', fc.record({ name: text })),
     post(`${customer}/charges`, fc.record({ amount: fc.oneof(fc.integer({ min: 1, max: 1e12 }), number) })),
     post(`${customer}/cart`, fc.record({ sku: sold, quantity: units })),
-    at('PUT', line, fc.record({ quantity: units })),
-    at('DELETE', line, fc.constant(undefined)),
+    at('PUT', cartLine, fc.record({ quantity: units })),
+    at('DELETE', cartLine, fc.constant(undefined)),
     post('/v1/coupons', fc.record({ code: text, discount_amount: number, quantity: units })),
     post('/v1/coupons/C/issues', fc.record({ customer_id: fc.oneof(fc.constant('{customer}'), fc.uuid(), text) })),
     at(

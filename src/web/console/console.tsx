@@ -54,7 +54,8 @@ function Console() {
 }
 
 function Waiting() {
-  if (session_problem.value === undefined) return <div class="bone" style={{ height: '28rem' }} aria-label={words.value.loading} />
+  if (session_problem.value === undefined)
+    return <div class="bone" style={{ height: '28rem' }} aria-label={words.value.loading} />
   return <ProblemNotice problem={session_problem.value} onRetry={() => void readSession()} />
 }
 

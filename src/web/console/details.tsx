@@ -194,7 +194,11 @@ function ReservationFacts({ reservation }: { reservation: Reservation }) {
         <Fact name={say.what}>{linesOf(reservation)}</Fact>
         <Fact name={say.created}>{time(reservation.created_at)}</Fact>
         <Fact name={status === 'pending' ? say.remaining : say.closed}>
-          {status === 'pending' ? <Remaining until={reservation.expires_at} /> : time(closed_at ?? reservation.expires_at)}
+          {status === 'pending' ? (
+            <Remaining until={reservation.expires_at} />
+          ) : (
+            time(closed_at ?? reservation.expires_at)
+          )}
         </Fact>
         <Fact name={say.reference}>{reference ?? say.none}</Fact>
         <Fact name={say.customer}>{reservation.customer_id ?? say.none}</Fact>
@@ -230,7 +234,9 @@ function OrderFacts({ order }: { order: Order }) {
         <Fact name={say.customer}>{order.customer_id}</Fact>
         <Fact name={say.payments}>
           {order.payments
-            .map(({ method, status, failure_code }) => [method ?? say.none, status, failure_code].filter(Boolean).join(' '))
+            .map(({ method, status, failure_code }) =>
+              [method ?? say.none, status, failure_code].filter(Boolean).join(' '),
+            )
             .join(', ') || say.none}
         </Fact>
       </Facts>

@@ -100,7 +100,12 @@ function draw(element: HTMLElement): UPlot {
       },
       axes: [
         { ...axis, font, space: 80 },
-        { ...axis, font, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 50_000, 100_000] },
+        {
+          ...axis,
+          font,
+          size: 44,
+          incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 50_000, 100_000],
+        },
       ],
       series: [
         {},
