@@ -32,7 +32,9 @@ export async function buildPages(outdir = join(root, 'dist/web')) {
   })
   const built = Object.entries(metafile.outputs)
   const outputOf = (entry) => {
-    const [path, output] = built.find(([, { entryPoint, inputs }]) => entryPoint === entry || (entry.endsWith('.svg') && entry in inputs))
+    const [path, output] = built.find(
+      ([, { entryPoint, inputs }]) => entryPoint === entry || (entry.endsWith('.svg') && entry in inputs),
+    )
     return { url: `/assets/${basename(path)}`, imports: output.imports.map((one) => `/assets/${basename(one.path)}`) }
   }
   const style = outputOf('src/web/style.css').url

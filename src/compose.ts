@@ -17,6 +17,7 @@ import { createTurns } from './database/turns.ts'
 import { createApp } from './http/app.ts'
 import { createHttpServer } from './http/server.ts'
 import { createSessions } from './http/sessions.ts'
+import type { Owners } from './http/visitors.ts'
 import { createAuthenticator } from './keys/authenticate.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { readClock } from './operations/clock.ts'
@@ -134,7 +135,7 @@ export function compose(options: ComposeOptions): Service {
       currency: config.currency,
       latestCustomers: (limit) => latestCustomers(general, limit),
       readClock: () => readClock(general),
-      customerOfOrder: async (id) => (await readOrder(general, id))?.customer_id,
+      ...ownersOf(general),
     },
     readStats: () => readStats(general, { stalled_after_seconds }),
     readiness: createReadinessCheck({ db: general, isDraining: () => draining, stalled_after_seconds }),
@@ -317,6 +318,18 @@ function openGateway(
     receive: async (request) => (await deps.receive(config.name, request)).ok,
   })
   return { gateway: guardGateway(development.gateway), development }
+}
+
+/** Whose an order or a payment is. @see keepToOwn */
+function ownersOf(db: Knex): Owners {
+  const customerOfOrder = async (id: string) => (await readOrder(db, id.toLowerCase()))?.customer_id
+  return {
+    customerOfOrder,
+    async customerOfPayment(id) {
+      const payment = await reading(() => selectPayment(db, id))
+      return payment && customerOfOrder(payment.order_id)
+    },
+  }
 }
 
 /** The sweeper alone, for the command line: the same one, with the same hooks. */

@@ -61,11 +61,11 @@ export type AppDeps = {
 export type PagesDeps = Pick<
   SessionRoutesDeps,
   'sessions' | 'demo_login' | 'currency' | 'latestCustomers' | 'readClock'
-> & {
-  customerOfOrder: Owners['customerOfOrder']
-  /** The folder of built pages; the build's own unless a test names another. */
-  root?: string
-}
+> &
+  Owners & {
+    /** The folder of built pages; the build's own unless a test names another. */
+    root?: string
+  }
 
 /** Every route that the document describes, in the document's order. */
 export function apiRoutes(

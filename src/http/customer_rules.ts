@@ -35,6 +35,7 @@ const RULES: Record<string, CustomerRule> = {
   'GET /v1/orders/{id}': ofOrder,
   'POST /v1/orders/{id}/payments': ofOrder,
   'POST /v1/orders/{id}/cancel': ofOrder,
+  'GET /v1/payments/{id}': ofPayment,
 }
 
 /** The rule for customers; undefined where they may not go. */
@@ -75,5 +76,14 @@ async function ofOrder(
   { customerOfOrder }: Owners,
 ): Promise<Refused> {
   const { id = '' } = params as { id?: string }
-  return isOwn(await customerOfOrder(id), customer_id) ? undefined : { code: 'not_found' }
+  return isOwn(await customerOfOrder(id), customer_id) ? undefined : { code: 'order_not_found', id }
+}
+
+async function ofPayment(
+  { params }: Call<{}, {}, unknown>,
+  customer_id: string,
+  { customerOfPayment }: Owners,
+): Promise<Refused> {
+  const { id = '' } = params as { id?: string }
+  return isOwn(await customerOfPayment(id), customer_id) ? undefined : { code: 'payment_not_found', id }
 }

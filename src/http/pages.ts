@@ -33,6 +33,8 @@ const TYPES: Record<string, string> = {
 }
 
 const FOR_GOOD = 'public, max-age=31536000, immutable'
+/** Pictures keep their names, which the catalogue knows. */
+const FOR_A_DAY = 'public, max-age=86400'
 const ASK_AGAIN = 'no-cache'
 
 type File = { type: string; etag: string; body: Buffer; gzipped: Buffer }
@@ -55,6 +57,11 @@ export function pagesRouter(meter: RequestMeter, root = BUILT.find((path) => exi
     const file = files.get(`assets/${ctx.params.name}`)
     if (file === undefined) return page(NOT_FOUND, 404)(ctx)
     serve(ctx, file, { status: 200, cache: FOR_GOOD })
+  })
+  router.get('/shop/pictures/:name', ...first, (ctx) => {
+    const file = files.get(`pictures/${ctx.params.name}`)
+    if (file === undefined) return page(NOT_FOUND, 404)(ctx)
+    serve(ctx, file, { status: 200, cache: FOR_A_DAY })
   })
   router.get('/', ...first, (ctx) => ctx.redirect('/shop'))
   router.get(/^\/(shop|console|assets)\//, ...first, page(NOT_FOUND, 404))

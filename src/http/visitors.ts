@@ -85,4 +85,7 @@ export function keepToOwn(rule: CustomerRule, owners: Owners): Middleware {
 }
 
 /** Looks up whose something is. */
-export type Owners = { customerOfOrder: (order_id: string) => Promise<string | undefined> }
+export type Owners = {
+  customerOfOrder: (order_id: string) => Promise<string | undefined>
+  customerOfPayment: (payment_id: string) => Promise<string | undefined>
+}

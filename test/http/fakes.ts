@@ -271,6 +271,7 @@ export function fakeDeps(overrides: Partial<AppDeps> = {}): AppDeps {
       latestCustomers: () => Promise.resolve([customerOf()]),
       readClock: () => Promise.resolve(AT),
       customerOfOrder: () => Promise.resolve(undefined),
+      customerOfPayment: () => Promise.resolve(undefined),
     },
     readStats: () =>
       Promise.resolve({ pending: 0, overdue: 0, oldest_overdue_seconds: 0, set_aside: 0, sweeper: [], stalled: false }),

@@ -4,12 +4,10 @@ import { serverNow } from '../clock.ts'
 import type { Reservation } from '../../client/client.ts'
 import type { Stats } from '../shapes.ts'
 import type { ProblemFacts } from '../words.ts'
+import { ratesOf, type Rates } from './outcomes.ts'
 import { api, noticeEnd } from './session.ts'
 
 /** What the service does: its statistics as they come, and the holds that are pending. */
-
-/** Outcomes of the last minute. */
-export type Rates = { reservations: number; refusals: number; confirms: number; releases: number; expiries: number }
 
 /** The rates at one moment, in seconds since 1970 as the chart counts them. */
 export type Sample = { at: number; rates: Rates }
@@ -25,19 +23,6 @@ export const stats_problem = signal<ProblemFacts | undefined>(undefined)
 export const samples = signal<readonly Sample[]>([])
 export const holds = signal<readonly Reservation[] | undefined>(undefined)
 export const holds_problem = signal<ProblemFacts | undefined>(undefined)
-
-/** Sums the outcomes up as the chart shows them. */
-export function ratesOf(last_minute: Stats['last_minute']): Rates {
-  const sum = (fits: (verb: string, code: string) => boolean) =>
-    last_minute.reduce((total, { verb, code, count }) => total + (fits(verb, code) ? count : 0), 0)
-  return {
-    reservations: sum((verb, code) => verb === 'reserve' && code === 'ok'),
-    refusals: sum((verb, code) => verb === 'reserve' && code !== 'ok' && code !== 'replayed'),
-    confirms: sum((verb, code) => verb === 'confirm' && code === 'ok'),
-    releases: sum((verb, code) => verb === 'release' && code === 'ok'),
-    expiries: sum((verb, code) => verb === 'expire' && code === 'ok'),
-  }
-}
 
 export async function readStats(): Promise<void> {
   const answer = await ask(() => api.GET('/v1/stats'))
@@ -64,13 +49,15 @@ export function followActivity(): () => void {
 
 /** The next one begins so long after the last has ended, however long that took. */
 function repeat(work: () => Promise<void>, pause_ms: number): () => void {
+  let timer: ReturnType<typeof setTimeout> | undefined
   let ended = false
   const run = async () => {
-    while (!ended) {
-      if (!document.hidden) await work()
-      await new Promise((resolve) => setTimeout(resolve, pause_ms))
-    }
+    if (!document.hidden) await work()
+    if (!ended) timer = setTimeout(() => void run(), pause_ms)
   }
   void run()
-  return () => void (ended = true)
+  return () => {
+    ended = true
+    clearTimeout(timer)
+  }
 }

@@ -12,36 +12,7 @@ import { api, noticeEnd } from './session.ts'
 /** Adds to or takes from the stock of a SKU. */
 export function Adjust({ sku }: { sku: string }) {
   const { console: say } = words.value
-  const delta = useSignal('')
-  const reason = useSignal('')
-  const wrong = useSignal(false)
-  const busy = useSignal(false)
-  const done = useSignal('')
-  const problem = useSignal<ProblemFacts | undefined>(undefined)
-  const field = useRef<HTMLInputElement>(null)
-
-  const apply = async () => {
-    const units = Number(delta.value)
-    done.value = ''
-    problem.value = undefined
-    wrong.value = !Number.isInteger(units) || units === 0
-    if (wrong.value) return field.current?.focus()
-    busy.value = true
-    const why = reason.value.trim() === '' ? {} : { reason: reason.value.trim() }
-    const body = { items: [{ sku, delta: units, ...why }], reference: 'console' }
-    const header = newKey()
-    const answer = await ask(() => api.POST('/v1/stock/adjustments', { params: { header }, body }))
-    busy.value = false
-    if (!answer.ok) {
-      problem.value = answer.problem
-      return noticeEnd(answer.problem)
-    }
-    delta.value = ''
-    reason.value = ''
-    done.value = say.adjusted(sku, count(answer.value.items[0]!.stock, language.value))
-    await refresh()
-  }
-
+  const { delta, reason, wrong, busy, done, problem, field, apply } = useAdjustment(sku)
   return (
     <form
       class="stack"
@@ -58,7 +29,6 @@ export function Adjust({ sku }: { sku: string }) {
           <input
             ref={field}
             class="input number"
-            inputMode="text"
             autocomplete="off"
             value={delta.value}
             aria-invalid={wrong.value}
@@ -80,11 +50,46 @@ export function Adjust({ sku }: { sku: string }) {
           {busy.value ? say.adjusting : say.apply}
         </Button>
       </div>
-      <p id="delta-wrong" class="small" role="alert">
-        {wrong.value ? say.deltaWrong : ''}
-      </p>
+      <div id="delta-wrong" role="alert" class="message">
+        {wrong.value ? <p class="small">{say.deltaWrong}</p> : null}
+      </div>
       <ProblemNotice problem={problem.value} />
-      <div role="status">{done.value === '' ? null : <Notice tone="good">{done.value}</Notice>}</div>
+      <div role="status" class="message">
+        {done.value === '' ? null : <Notice tone="good">{done.value}</Notice>}
+      </div>
     </form>
   )
+}
+
+function useAdjustment(sku: string) {
+  const delta = useSignal('')
+  const reason = useSignal('')
+  const wrong = useSignal(false)
+  const busy = useSignal(false)
+  const done = useSignal('')
+  const problem = useSignal<ProblemFacts | undefined>(undefined)
+  const field = useRef<HTMLInputElement>(null)
+
+  const apply = async () => {
+    const units = Number(delta.value.replace('−', '-'))
+    done.value = ''
+    problem.value = undefined
+    wrong.value = !Number.isInteger(units) || units === 0
+    if (wrong.value) return field.current?.focus()
+    busy.value = true
+    const why = reason.value.trim() === '' ? {} : { reason: reason.value.trim() }
+    const body = { items: [{ sku, delta: units, ...why }], reference: 'console' }
+    const header = newKey()
+    const answer = await ask(() => api.POST('/v1/stock/adjustments', { params: { header }, body }))
+    busy.value = false
+    if (!answer.ok) {
+      problem.value = answer.problem
+      return noticeEnd(answer.problem)
+    }
+    delta.value = ''
+    reason.value = ''
+    done.value = words.value.console.adjusted(sku, count(answer.value.items[0]!.stock, language.value))
+    await refresh()
+  }
+  return { delta, reason, wrong, busy, done, problem, field, apply }
 }

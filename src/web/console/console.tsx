@@ -65,8 +65,8 @@ function Board({ open }: { open: boolean }) {
   return (
     <>
       <div class="lead">
-        <h1>{say.title}</h1>
-        {open ? <span class="chip">{say.open}</span> : null}
+        <h1>{say.overview}</h1>
+        {open ? <span class="chip long">{say.open}</span> : null}
       </div>
       <Search />
       <Offline />

@@ -168,7 +168,7 @@ function Reference({ entry }: { entry: LedgerEntry }) {
   if (reference === null) return <>{reason ?? ''}</>
   if (!OF_RESERVATIONS.includes(kind)) return <>{[reference, reason].filter(Boolean).join(': ')}</>
   return (
-    <Button look="little plain code" label={reference} onPress={() => void search(reference)}>
+    <Button look="link" label={reference} onPress={() => void search(reference)}>
       {reference.slice(-8)}
     </Button>
   )
@@ -244,7 +244,7 @@ function OrderFacts({ order }: { order: Order }) {
         {order.lines.map((line) => (
           <li key={line.sku} class="row">
             <span class="number">{line.quantity} ×</span>
-            <Button look="little plain code" onPress={() => void search(line.sku)}>
+            <Button look="link" onPress={() => void search(line.sku)}>
               {line.sku}
             </Button>
             <span class="soft number">{cash(line.total)}</span>

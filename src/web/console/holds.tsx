@@ -51,11 +51,11 @@ function Table({ all }: { all: readonly Reservation[] }) {
           {all.map((hold) => (
             <tr key={hold.id}>
               <th scope="row">
-                <Button look="little plain code" onPress={() => void search(hold.id)}>
+                <Button look="link" onPress={() => void search(hold.id)}>
                   {shortId(hold.id)}
                 </Button>
               </th>
-              <td class="code">{linesOf(hold)}</td>
+              <td class="name">{linesOf(hold)}</td>
               <td class="right">
                 <Remaining until={hold.expires_at} />
               </td>

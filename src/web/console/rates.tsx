@@ -3,7 +3,8 @@ import { useEffect, useRef } from 'preact/hooks'
 import UPlot from 'uplot'
 import { count } from '../format.ts'
 import { language, words } from '../language.ts'
-import { samples, stats, type Rates as RatesShape } from './activity.ts'
+import { samples, stats } from './activity.ts'
+import type { Rates as RatesShape } from './outcomes.ts'
 
 /** What the chart draws, in the order of its colours. Releases have a number, and no line of their own. */
 const SERIES = ['reservations', 'refusals', 'confirms', 'expiries'] as const satisfies (keyof RatesShape)[]
@@ -28,7 +29,7 @@ export function Rates() {
         {SERIES.map((name, i) => (
           <span class="row" key={name}>
             <span class={`key series-${i + 1}`} />
-            {say[name]} <strong class="number">{last === undefined ? '–' : count(last[name], language.value)}</strong>
+            {say[name]}
           </span>
         ))}
       </div>
@@ -82,6 +83,15 @@ function dataOf(): UPlot.AlignedData {
   return [all.map(({ at }) => at), ...SERIES.map((name) => all.map(({ rates }) => rates[name]))]
 }
 
+function clock(seconds: number): string {
+  return new Date(seconds * 1000).toLocaleTimeString(language.value, {
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    hour12: false,
+  })
+}
+
 /** uPlot draws on a canvas, so the colours of the style sheet are read once for each chart. */
 function draw(element: HTMLElement): UPlot {
   const style = getComputedStyle(document.documentElement)
@@ -99,7 +109,7 @@ function draw(element: HTMLElement): UPlot {
         y: { range: (_, __, max) => [0, Math.max(5, Math.ceil(max * 1.1))] },
       },
       axes: [
-        { ...axis, font, space: 80 },
+        { ...axis, font, space: 80, size: 30, values: (_, times) => times.map(clock) },
         {
           ...axis,
           font,

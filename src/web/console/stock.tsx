@@ -86,7 +86,7 @@ function Row({ one }: { one: Signal<Watched> }) {
   const { level, trend } = one.value
   return (
     <tr>
-      <th scope="row" class="code">
+      <th scope="row" class="name">
         {level.sku}
       </th>
       <td>

@@ -61,7 +61,7 @@ function Runs({ sweeper }: { sweeper: SweeperStats }) {
             <tbody>
               {sweeper.runs.map((run) => (
                 <tr key={run.instance}>
-                  <th scope="row" class="code">
+                  <th scope="row" class="name">
                     {run.instance}
                   </th>
                   <td class="number">{ago(run.finished_at ?? run.started_at)}</td>

@@ -1,6 +1,7 @@
 import { count } from '../format.ts'
 import { language, words } from '../language.ts'
-import { ratesOf, stats } from './activity.ts'
+import { stats } from './activity.ts'
+import { ratesOf } from './outcomes.ts'
 
 /** Counting stops here: see the service's statistics. */
 const PENDING_MAX = 100_000
@@ -26,8 +27,9 @@ export function Tiles() {
         {tiles.map(({ name, text, minute }) => (
           <div class="tile" key={name}>
             <dt>{name}</dt>
-            <dd class="number">{text}</dd>
-            <dd class="unseen">{minute ? say.lastMinute : ''}</dd>
+            <dd class="number">
+              {text} {minute ? <span class="unit">{say.perMinute}</span> : null}
+            </dd>
           </div>
         ))}
       </dl>

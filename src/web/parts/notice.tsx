@@ -13,7 +13,7 @@ export function Notice({ tone = 'plain', children }: { tone?: Tone; children: Co
 /** What went wrong, in words, with what to do next. Read out as soon as it is there. */
 export function ProblemNotice({ problem, onRetry }: { problem: ProblemFacts | undefined; onRetry?: () => void }) {
   return (
-    <div role="alert">
+    <div role="alert" class="message">
       {problem === undefined ? null : (
         <Notice tone="bad">
           <span>{words.value.problem(problem)}</span>

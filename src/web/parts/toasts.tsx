@@ -6,36 +6,40 @@ import { words } from '../language.ts'
 type Toast = { id: number; text: string; link: { text: string; href: string } | undefined }
 
 const SHOWN_MS = 6000
-const SHOWN_MAX = 3
 
-const toasts = signal<readonly Toast[]>([])
+/** One at a time: what comes next says more about now. */
+const toast = signal<Toast | undefined>(undefined)
 let last_id = 0
 
 export function say(text: string, link?: Toast['link']): void {
   const id = ++last_id
-  toasts.value = [...toasts.value, { id, text, link }].slice(-SHOWN_MAX)
-  setTimeout(() => dismiss(id), SHOWN_MS)
+  toast.value = { id, text, link }
+  setTimeout(() => {
+    if (toast.value?.id === id) dismiss()
+  }, SHOWN_MS)
 }
 
-function dismiss(id: number): void {
-  toasts.value = toasts.value.filter((toast) => toast.id !== id)
+/** For when what it says is before one's eyes. */
+export function dismiss(): void {
+  toast.value = undefined
 }
 
 export function Toasts() {
+  const { id, text, link } = toast.value ?? {}
   return (
     <div class="toasts" role="status" aria-live="polite">
-      {toasts.value.map(({ id, text, link }) => (
+      {text === undefined ? null : (
         <div class="toast" key={id}>
           <span>{text}</span>
           {link === undefined ? (
-            <button type="button" onClick={() => dismiss(id)}>
+            <button type="button" onClick={dismiss}>
               {words.value.close}
             </button>
           ) : (
             <a href={link.href}>{link.text}</a>
           )}
         </div>
-      ))}
+      )}
     </div>
   )
 }
