@@ -59,4 +59,4 @@ function copyPictures(from, to) {
   for (const name of readdirSync(from)) copyFileSync(join(from, name), join(to, name))
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await buildPages()
+if (process.argv[1] === fileURLToPath(import.meta.url)) await buildPages(process.argv[2])

@@ -1,22 +1,23 @@
+import { execFileSync } from 'node:child_process'
 import { request } from 'node:http'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { gunzipSync } from 'node:zlib'
 import { fakeDeps } from './fakes.ts'
 import { call, serveFakes, type Serving } from './serving.ts'
 
 /** How the pages get to the browser. */
 
+const BUILD = fileURLToPath(new URL('../../scripts/build_pages.mjs', import.meta.url))
+
 let root: string
 let app: Serving
 
 beforeAll(async () => {
   root = mkdtempSync(join(tmpdir(), 'stock-pages-'))
-  const { buildPages } = (await import('../../scripts/build_pages.mjs')) as {
-    buildPages(outdir: string): Promise<void>
-  }
-  await buildPages(root)
+  execFileSync(process.execPath, [BUILD, root])
   // What the build would never leave there.
   writeFileSync(join(root, 'secret.txt'), 'not for anybody')
   app = await serveFakes({ pages: { ...fakeDeps().pages, root } })
