@@ -127,10 +127,11 @@ export async function selectLockedOrder(
 }
 
 /**
- * Locks those orders of these holds that still await payment, by id. `authorised`: a payment of theirs has confirmed the
- * hold itself, in this transaction. The holds are locked already, and so is whatever could change an order's payments.
+ * Locks those orders of these holds that await payment or have expired, by id. `authorised`: a payment of theirs has
+ * confirmed the hold itself, in this transaction. The holds are locked already, and so is whatever could change an order's
+ * payments.
  */
-export function lockAwaitingOrders(
+export function lockUnpaidOrders(
   db: Executor,
   reservation_ids: readonly string[],
 ): Promise<(OrderRow & { authorised: boolean })[]> {
@@ -138,7 +139,7 @@ export function lockAwaitingOrders(
     db,
     `SELECT ${ROW},
        EXISTS (SELECT FROM payments p WHERE p.order_id = o.id AND p.status = 'authorised') AS authorised
-     FROM orders o WHERE o.reservation_id = ANY (?::uuid[]) AND o.status = 'awaiting_payment'
+     FROM orders o WHERE o.reservation_id = ANY (?::uuid[]) AND o.status IN ('awaiting_payment', 'expired')
      ORDER BY o.id FOR NO KEY UPDATE OF o`,
     [arrayOf(reservation_ids)],
   )
