@@ -1,4 +1,5 @@
 import { envSchema } from 'env-schema'
+import { IANAZone } from 'luxon'
 import { Type, type Static } from 'typebox'
 import { validate as cronIsValid } from 'node-cron'
 
@@ -22,6 +23,18 @@ const environment = Type.Object({
   RESERVATION_TTL_MAX_SECONDS: Type.Integer({ default: 86_400, minimum: 1, maximum: 31_536_000 }),
   EXPIRY_CRON: Type.String({ default: '*/10 * * * * *' }),
   SEED_DEMO: Type.Optional(Type.Boolean()),
+  CURRENCY: Type.String({ default: 'KRW', pattern: '^[A-Z]{3}$' }),
+  SHOP_TIME_ZONE: Type.String({ default: 'Asia/Seoul', minLength: 1 }),
+  PAYMENT_GATEWAY: Type.Optional(
+    Type.Union([Type.Literal('development'), Type.Literal('stripe'), Type.Literal('off')]),
+  ),
+  PAYMENTS_CRON: Type.String({ default: '*/5 * * * * *' }),
+  SALES_CRON: Type.String({ default: '*/10 * * * * *' }),
+  STRIPE_SECRET_KEY: Type.Optional(Type.String({ minLength: 8, pattern: '^[!-~]+$' })),
+  STRIPE_WEBHOOK_SECRET: Type.Optional(Type.String({ minLength: 8, pattern: '^[!-~]+$' })),
+  STRIPE_PUBLISHABLE_KEY: Type.Optional(Type.String({ minLength: 8, pattern: '^[!-~]+$' })),
+  STRIPE_API_URL: Type.String({ default: 'https://api.stripe.com', pattern: '^https?://[^/]+/?$' }),
+  DEVELOPMENT_GATEWAY_SECRET: Type.Optional(Type.String({ pattern: '^whsec_[A-Za-z0-9+/]{32,}={0,2}$' })),
   RESERVATION_STRATEGY: Type.Union([Type.Literal('batched'), Type.Literal('conditional')], { default: 'batched' }),
   BOOTSTRAP_API_KEY: Type.Optional(Type.String({ minLength: 32, maxLength: 255, pattern: '^[!-~]+$' })),
   LOG_LEVEL: Type.Union(
@@ -48,10 +61,25 @@ export type Config = Readonly<{
   /** A six-field cron expression, or undefined for an instance that does not sweep. */
   expiry_cron: string | undefined
   seed_demo: boolean
+  /** ISO 4217; all money is in its minor unit. */
+  currency: string
+  /** Sales belong to days of this time zone. */
+  shop_time_zone: string
+  /** Where cards are paid; undefined for a shop that takes none. */
+  gateway: GatewayConfig | undefined
+  /** When what is owed to the gateway is looked after; undefined for an instance that does not. */
+  payments_cron: string | undefined
+  /** When sales are added up; undefined for an instance that does not. */
+  sales_cron: string | undefined
   reservation_strategy: 'batched' | 'conditional'
   bootstrap_api_key: string | undefined
   log_level: string
 }>
+
+export type GatewayConfig =
+  | { name: 'stripe'; secret_key: string; webhook_secret: string; publishable_key: string | undefined; api_url: string }
+  /** `secret` undefined: a new one at each start. */
+  | { name: 'development'; secret: string | undefined }
 
 /** What was wrong with the environment, one line per fault. */
 export class ConfigError extends Error {
@@ -82,15 +110,15 @@ export function loadConfig(source: NodeJS.ProcessEnv = process.env): Config {
   if (!embedded && env.EMBEDDED_DATABASE === true) {
     faults.push('EMBEDDED_DATABASE=true contradicts DATABASE_URL; set one of them')
   }
-  if (
-    env.EXPIRY_CRON !== 'off' &&
-    (env.EXPIRY_CRON.trim().split(/\s+/).length !== 6 || !cronIsValid(env.EXPIRY_CRON))
-  ) {
-    faults.push(`EXPIRY_CRON must be "off" or a cron expression of six fields, such as "*/10 * * * * *"`)
+  for (const name of ['EXPIRY_CRON', 'PAYMENTS_CRON', 'SALES_CRON'] as const) {
+    if (!isCronOrOff(env[name])) {
+      faults.push(`${name} must be "off" or a cron expression of six fields, such as "*/10 * * * * *"`)
+    }
   }
   if (env.RESERVATION_TTL_SECONDS > env.RESERVATION_TTL_MAX_SECONDS) {
     faults.push('RESERVATION_TTL_SECONDS must not be above RESERVATION_TTL_MAX_SECONDS')
   }
+  faults.push(...shopFaults(env))
   if (faults.length > 0) throw new ConfigError(faults)
   return Object.freeze({
     production: env.NODE_ENV === 'production',
@@ -103,12 +131,52 @@ export function loadConfig(source: NodeJS.ProcessEnv = process.env): Config {
     data_dir: env.DATA_DIR,
     reservation_ttl_seconds: env.RESERVATION_TTL_SECONDS,
     reservation_ttl_max_seconds: env.RESERVATION_TTL_MAX_SECONDS,
-    expiry_cron: env.EXPIRY_CRON === 'off' ? undefined : env.EXPIRY_CRON,
+    expiry_cron: unlessOff(env.EXPIRY_CRON),
     seed_demo: env.SEED_DEMO ?? embedded,
+    currency: env.CURRENCY,
+    shop_time_zone: env.SHOP_TIME_ZONE,
+    gateway: gatewayOf(env),
+    payments_cron: unlessOff(env.PAYMENTS_CRON),
+    sales_cron: unlessOff(env.SALES_CRON),
     reservation_strategy: env.RESERVATION_STRATEGY,
     bootstrap_api_key: env.BOOTSTRAP_API_KEY,
     log_level: env.LOG_LEVEL,
   })
+}
+
+function isCronOrOff(text: string): boolean {
+  return text === 'off' || (text.trim().split(/\s+/).length === 6 && cronIsValid(text))
+}
+
+function unlessOff(cron: string): string | undefined {
+  return cron === 'off' ? undefined : cron
+}
+
+function shopFaults(env: Environment): string[] {
+  const faults: string[] = []
+  if (!IANAZone.isValidZone(env.SHOP_TIME_ZONE)) {
+    faults.push('SHOP_TIME_ZONE must be a time zone such as "Asia/Seoul" or "UTC"')
+  }
+  if (env.PAYMENT_GATEWAY === 'stripe') {
+    for (const name of ['STRIPE_SECRET_KEY', 'STRIPE_WEBHOOK_SECRET'] as const) {
+      if (env[name] === undefined) faults.push(`${name} is required with PAYMENT_GATEWAY=stripe`)
+    }
+  }
+  return faults
+}
+
+/** Play money is never the default where real money is meant. */
+function gatewayOf(env: Environment): GatewayConfig | undefined {
+  const name = env.PAYMENT_GATEWAY ?? (env.NODE_ENV === 'production' ? 'off' : 'development')
+  if (name === 'off') return undefined
+  if (name === 'development') return { name, secret: env.DEVELOPMENT_GATEWAY_SECRET }
+  return {
+    name,
+    secret_key: env.STRIPE_SECRET_KEY!,
+    webhook_secret: env.STRIPE_WEBHOOK_SECRET!,
+    publishable_key: env.STRIPE_PUBLISHABLE_KEY,
+    api_url: env.STRIPE_API_URL,
+  }
 }
 
 function parse(source: NodeJS.ProcessEnv): Environment {

@@ -54,6 +54,19 @@ export type Refusal =
   | { code: 'coupon_exhausted'; quantity: number }
   | { code: 'coupon_already_issued'; number: number }
   | { code: 'coupon_already_used'; order_id: string }
+  /** An order without lines of its own, from a cart that has none either. */
+  | { code: 'cart_empty' }
+  | { code: 'order_not_found'; id: string }
+  /** `status` is what the order is instead. */
+  | { code: 'order_not_awaiting_payment'; status: string }
+  | { code: 'order_already_paid'; status: string }
+  | { code: 'order_not_refundable'; status: string }
+  /** More units than were bought and have not come back, or a SKU that was not bought. */
+  | { code: 'refund_exceeds_paid'; lines: { sku: string; requested: number; refundable: number }[] }
+  | { code: 'payment_not_found'; id: string }
+  | { code: 'payment_in_progress'; payment_id: string }
+  /** `unknown`: it was asked and its answer did not come, so it may or may not have done it. */
+  | { code: 'gateway_unavailable'; outcome: 'none' | 'unknown' }
   | { code: 'idempotency_key_in_use' }
   | { code: 'idempotency_key_reused' }
   | { code: 'payload_too_large'; limit_bytes: number }

@@ -10,7 +10,12 @@ import { operationRoutes } from '../operations/routes.ts'
 import type { Readiness } from '../operations/readiness.ts'
 import type { Stats } from '../operations/stats.ts'
 import { eventRoutes, type EventRoutesDeps } from '../outbox/routes.ts'
+import { orderRoutes, type OrderRoutesDeps } from '../orders/routes.ts'
+import type { DevelopmentGateway } from '../payments/development/gateway.ts'
+import { developmentGatewayRouter } from '../payments/development/routes.ts'
+import { paymentRoutes, type PaymentRoutesDeps } from '../payments/routes.ts'
 import { reservationRoutes, type ReservationRoutesDeps } from '../reservations/routes.ts'
+import { salesRoutes, type SalesRoutesDeps } from '../sales/routes.ts'
 import { stockRoutes, type StockRoutesDeps } from '../stock/routes.ts'
 import { docsRouter } from './docs.ts'
 import { healthRoutes } from './health.ts'
@@ -34,6 +39,11 @@ export type AppDeps = {
   customers: CustomerRoutesDeps
   carts: CartRoutesDeps
   coupons: CouponRoutesDeps
+  orders: OrderRoutesDeps
+  payments: PaymentRoutesDeps
+  sales: SalesRoutesDeps
+  /** The development gateway's pages; undefined where another gateway or none is set up. */
+  development_gateway: DevelopmentGateway | undefined
   events: EventRoutesDeps
   readStats: () => Promise<Stats>
   readiness: () => Promise<Readiness>
@@ -42,14 +52,19 @@ export type AppDeps = {
 }
 
 /** Every route that the document describes, in the document's order. */
-export function apiRoutes(deps: Omit<AppDeps, 'log' | 'authenticator' | 'isDraining'>): Route[] {
+export function apiRoutes(
+  deps: Omit<AppDeps, 'log' | 'authenticator' | 'isDraining' | 'development_gateway'>,
+): Route[] {
   return [
     ...reservationRoutes(deps.reservations),
     ...stockRoutes(deps.stock),
+    ...salesRoutes(deps.sales),
     ...catalogRoutes(deps.catalog),
     ...customerRoutes(deps.customers),
     ...cartRoutes(deps.carts),
     ...couponRoutes(deps.coupons),
+    ...orderRoutes(deps.orders),
+    ...paymentRoutes(deps.payments),
     ...eventRoutes(deps.events),
     ...operationRoutes(deps),
     ...healthRoutes(deps),
@@ -85,6 +100,10 @@ export function createApp(deps: AppDeps): Koa {
     .use(draining(deps.isDraining))
     .use(createRouter(routes, { authorizer: createAuthorizer(deps.authenticator), metrics: deps.metrics }))
     .use(docsRouter(JSON.stringify(openApiDocument(routes)), deps.metrics.meter('GET', '/docs')).routes())
-    .use(unmatched())
+  if (deps.development_gateway !== undefined) {
+    const meter = deps.metrics.meter('any', '/gateway/development')
+    app.use(developmentGatewayRouter(deps.development_gateway, meter).routes())
+  }
+  app.use(unmatched())
   return app
 }

@@ -246,6 +246,74 @@ const PROBLEMS: { [C in Code]: Problem<C> } = {
     detail: () => 'The order in order_id has it. Order without it, or cancel that order while it is not paid.',
     members: ({ order_id }) => ({ order_id }),
   },
+  cart_empty: {
+    status: 409,
+    title: 'The cart is empty',
+    about: 'An order without `lines` is made from the cart, and the cart has none.',
+    detail: () => 'Put something into the cart first, or send lines with the order.',
+  },
+  order_not_found: {
+    status: 404,
+    title: 'No such order',
+    about: 'There is no order with this id.',
+    detail: () => 'Check the id; POST /v1/orders answers with it, GET /v1/orders finds it.',
+  },
+  order_not_awaiting_payment: {
+    status: 409,
+    title: 'The order awaits no payment',
+    about: 'The order is paid, or its hold has ended: `status` says which. Nothing was charged.',
+    detail: ({ status }) =>
+      status === 'paid'
+        ? 'It is paid already; nothing was charged.'
+        : 'Its units are available again. Make a new order.',
+    members: ({ status }) => ({ order_status: status }),
+  },
+  order_already_paid: {
+    status: 409,
+    title: 'The order is paid',
+    about: 'A paid order is not cancelled but refunded.',
+    detail: () => 'Refund it with POST /v1/orders/{id}/refunds.',
+    members: ({ status }) => ({ order_status: status }),
+  },
+  order_not_refundable: {
+    status: 409,
+    title: 'Nothing to refund',
+    about: 'No money of this order is left that could be given back, or not by line while money is owed.',
+    detail: ({ status }) =>
+      status === 'refund_required'
+        ? 'Give back what is owed first: send the refund without lines.'
+        : 'No money of this order is left that could be given back.',
+    members: ({ status }) => ({ order_status: status }),
+  },
+  refund_exceeds_paid: {
+    status: 409,
+    title: 'More than was bought',
+    about: 'A refund names more units than were bought and have not come back yet. `lines` says how many can.',
+    detail: () => 'Name no more units of a SKU than lines says are refundable.',
+    members: ({ lines }) => ({ lines }),
+  },
+  payment_not_found: {
+    status: 404,
+    title: 'No such payment',
+    about: 'There is no payment with this id.',
+    detail: () => 'Check the id; POST /v1/orders/{id}/payments answers with it.',
+  },
+  payment_in_progress: {
+    status: 409,
+    title: 'A payment is under way',
+    about: 'An order has one open payment at a time; `payment_id` names it.',
+    detail: () => 'Let the payment in payment_id end, or cancel the order while the buyer has not approved it.',
+    members: ({ payment_id }) => ({ payment_id }),
+  },
+  gateway_unavailable: {
+    status: 503,
+    title: 'The payment gateway does not answer',
+    about: 'The payment was begun and stays open. With the same Idempotency-Key it is continued where it stopped.',
+    detail: () =>
+      'Send the same request again after Retry-After: with the same Idempotency-Key nothing is charged twice.',
+    members: ({ outcome }) => ({ outcome }),
+    retry_after_seconds: () => 5,
+  },
   idempotency_key_in_use: {
     status: 409,
     title: 'A request with this key is in flight',

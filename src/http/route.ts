@@ -61,6 +61,8 @@ type Definition<Params extends TObject, Query extends TObject, Body extends TSch
   query?: Query
   body?: Body
   body_optional?: boolean
+  /** The handler gets the body's bytes too, for a signature over them: `bodyBytesOf`. */
+  keeps_bytes?: boolean
   /** A bulk route: its body may have 1 MiB. */
   bulk?: boolean
   idempotency?: IdempotencyRule
@@ -96,6 +98,11 @@ export function answer(status: number, body: unknown, headers?: Readonly<Record<
 /** A refusal as an answer. */
 export function refuseWith(refusal: Refusal): Answer {
   return { refusal }
+}
+
+/** The body as it came, where the route keeps it. */
+export function bodyBytesOf(call: { ctx: Context }): Buffer {
+  return call.ctx.state.body_raw as Buffer
 }
 
 /** Aborts when the client leaves. One signal for all requests of a connection: look at `aborted`, and don't listen. */

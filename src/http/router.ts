@@ -99,5 +99,5 @@ function admitted(route: Route): Middleware[] {
 function read(route: Route): Middleware[] {
   if (route.body === undefined) return []
   const limit_bytes = route.bulk ? BULK_BODY_BYTES_MAX : BODY_BYTES_MAX
-  return [readBody({ optional: route.body_optional ?? false, limit_bytes })]
+  return [readBody({ optional: route.body_optional ?? false, limit_bytes, keep: route.keeps_bytes ?? false })]
 }

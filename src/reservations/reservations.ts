@@ -111,7 +111,7 @@ export function createReservations(deps: ReservationsDeps): Reservations {
     counted(operation, await flyIn(flights, tx, operation))
   const toReserve = (request: ReserveRequest): Reserve => ({
     verb: 'reserve',
-    id: newId(),
+    id: request.id ?? newId(),
     lines: sumLines(request.lines),
     request,
     ttl_seconds: request.ttl_seconds ?? deps.ttl_seconds,

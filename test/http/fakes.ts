@@ -9,6 +9,9 @@ import type { Cart } from '../../src/carts/carts.ts'
 import type { Product } from '../../src/catalog/product.ts'
 import type { Coupon, Issue } from '../../src/coupons/queries.ts'
 import type { AccountEntry, Customer } from '../../src/customers/queries.ts'
+import type { Order } from '../../src/orders/order.ts'
+import type { Payment } from '../../src/payments/payment.ts'
+import type { Refund } from '../../src/payments/queries.ts'
 
 /**
  * Rooms that answer at once and remember nothing, for what can be shown about the HTTP side without a database. A test
@@ -78,7 +81,7 @@ export function issueOf(issue: Partial<Issue> = {}): Issue {
 }
 
 /** What has an id that ends in f does not exist, nor does the coupon `missing`. */
-function storefront(): Pick<AppDeps, 'catalog' | 'customers' | 'carts' | 'coupons'> {
+function storefront(): Pick<AppDeps, 'catalog' | 'customers' | 'carts' | 'coupons' | 'orders' | 'payments' | 'sales'> {
   return {
     catalog: {
       createProduct: () => Promise.resolve(ok({ product: productOf(), replayed: false })),
@@ -107,6 +110,103 @@ function storefront(): Pick<AppDeps, 'catalog' | 'customers' | 'carts' | 'coupon
         hasRoom: () => true,
       },
     },
+    orders: {
+      createOrder: ({ customer_id }) => Promise.resolve(ok({ order: orderOf({ customer_id }), replayed: false })),
+      cancelOrder: (id) => Promise.resolve(ok(orderOf({ id, status: 'cancelled' }))),
+      readOrder: (id) => Promise.resolve(id.endsWith('f') ? undefined : orderOf({ id })),
+      listOrders: () => Promise.resolve([orderOf()]),
+      hasRoom: () => true,
+    },
+    payments: {
+      payOrder: ({ order_id, method }) =>
+        Promise.resolve(ok({ payment: paymentOf({ order_id, method }), replayed: false })),
+      refundOrder: ({ order_id, restock }) =>
+        Promise.resolve(ok({ refund: refundOf({ order_id, restock }), replayed: false })),
+      readPayment: (id) => Promise.resolve(id.endsWith('f') ? undefined : paymentOf({ id })),
+      receiveWebhook: (gateway) =>
+        Promise.resolve(gateway === 'development' ? ok({ outcome: 'ignored' }) : refused({ code: 'not_found' })),
+      hasRoom: () => true,
+    },
+    sales: {
+      readPopular: ({ from = '2026-01-01', to = '2026-01-07' }) => Promise.resolve({ from, to, products: [] }),
+    },
+  }
+}
+
+export function orderOf(order: Partial<Order> = {}): Order {
+  return {
+    id: ID,
+    status: 'awaiting_payment',
+    customer_id: ID,
+    lines: [
+      {
+        sku: 'A',
+        product_id: ID,
+        name: 'A thing',
+        options: null,
+        quantity: 1,
+        unit_price: 500,
+        total: 500,
+        discount: 0,
+        refunded_quantity: 0,
+      },
+    ],
+    currency: 'KRW',
+    subtotal: 500,
+    discount: 0,
+    total: 500,
+    coupon_code: null,
+    reservation_id: ID,
+    expires_at: new Date(AT.getTime() + 1_800_000),
+    created_at: AT,
+    paid_at: null,
+    closed_at: null,
+    payments: [],
+    refunds: [],
+    ...order,
+  }
+}
+
+export function paymentOf(payment: Partial<Payment> = {}): Payment {
+  return {
+    id: ID,
+    order_id: ID,
+    method: 'balance',
+    gateway: null,
+    status: 'captured',
+    amount: 500,
+    currency: 'KRW',
+    captured_amount: 500,
+    captured_currency: 'KRW',
+    refunded_amount: 0,
+    owed_amount: 0,
+    owed_reason: null,
+    failure_code: null,
+    gateway_payment_id: null,
+    next_action: null,
+    return_url: null,
+    next_try_at: null,
+    tries: 0,
+    created_at: AT,
+    ...payment,
+  }
+}
+
+function refundOf(refund: Partial<Refund> = {}): Refund {
+  return {
+    id: ID,
+    order_id: ID,
+    payment_id: ID,
+    status: 'succeeded',
+    amount: 500,
+    currency: 'KRW',
+    skus: ['A'],
+    quantities: [1],
+    restock: true,
+    failure_code: null,
+    tries: 0,
+    created_at: AT,
+    ...refund,
   }
 }
 
@@ -142,6 +242,7 @@ export function fakeDeps(overrides: Partial<AppDeps> = {}): AppDeps {
       },
     },
     ...storefront(),
+    development_gateway: undefined,
     events: { readEvents: ({ after }) => Promise.resolve({ events: [], next_after: after }) },
     readStats: () =>
       Promise.resolve({ pending: 0, overdue: 0, oldest_overdue_seconds: 0, set_aside: 0, sweeper: [], stalled: false }),
