@@ -11,16 +11,12 @@ type Tree = ReadonlyMap<string, string>
 type Rule = (tree: Tree) => string[]
 
 /** From what others build on to what builds on them. */
-const STOREFRONT_FLOORS = [
-  ['catalog', 'customers'],
-  ['carts', 'coupons'],
-  ['orders', 'payments'],
-]
+const STOREFRONT_FLOORS = [['catalog', 'customers', 'sales'], ['carts', 'coupons'], ['orders'], ['payments']]
 const STOREFRONT = STOREFRONT_FLOORS.flat()
 
 /** From the ground up: a room imports itself and rooms on lower floors, never a neighbour. */
 const FLOORS: string[][] = [
-  ['errors', 'config', 'tallies', 'iso_time', 'ids', 'log'],
+  ['errors', 'config', 'tallies', 'iso_time', 'ids', 'log', 'schedule'],
   ['database', 'metrics'],
   ['outbox', 'keys'],
   ['stock'],
@@ -39,7 +35,7 @@ const CORE = ['database', 'outbox', 'stock', 'reservations']
 const APART = ['client', 'web']
 
 /** What tells an operator in words which statement to run by hand; it runs none. */
-const TELLS_SQL = ['operations/verify.ts']
+const TELLS_SQL = ['operations/verify.ts', 'operations/verify_storefront.ts']
 
 function roomOf(path: string): string {
   return path.split('/')[0]!.replace(/\.tsx?$/, '')
@@ -133,7 +129,7 @@ const RULES = {
     ...onCode(/\b(status|status_?code)\b['"]?\s*[:=]+\s*[45]\d\d\b|\banswer\(\s*[45]\d\d\b/gi, isDoor)(tree),
   ],
   'only compose.ts wires rooms': onCode(
-    /(?<!function )\b(createReservations|createSweeper|createPositioner|createApp|createAuthenticator|createLevelReader|createCouponIssuer)\(/g,
+    /(?<!function )\b(createReservations|createSweeper|createPositioner|createApp|createAuthenticator|createLevelReader|createCouponIssuer|createTurns|createTransact|createPursuer|createStripeGateway|createDevelopmentGateway|guardGateway)\(/g,
     (path) => path !== 'compose.ts',
   ),
   'there are no default exports': onCode(/\bexport\s+(default\b|\{[^}]*\bas default\b).*/g, () => true),

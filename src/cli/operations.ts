@@ -56,12 +56,14 @@ function describeVerify(report: VerifyReport): string {
   ].join('\n')
 }
 
-function subjectOf({ sku, reservation_id, customer_id, coupon_code }: Finding): string {
+function subjectOf({ sku, reservation_id, customer_id, coupon_code, order_id, payment_id }: Finding): string {
   return [
     reservation_id && `reservation ${reservation_id}`,
     sku && `SKU ${sku}`,
     customer_id && `customer ${customer_id}`,
     coupon_code && `coupon ${coupon_code}`,
+    order_id && `order ${order_id}`,
+    payment_id && `payment ${payment_id}`,
   ]
     .filter(Boolean)
     .join(', ')

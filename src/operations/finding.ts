@@ -4,6 +4,8 @@ export type Finding = {
   reservation_id: string | null
   customer_id?: string
   coupon_code?: string
+  order_id?: string
+  payment_id?: string
   detail: string
   next_step: string
 }

@@ -23,7 +23,8 @@ const FINDINGS_MAX = 100
 export type VerifyReport = Totals & { clean: boolean; checks: Check[]; duration_ms: number }
 
 /**
- * Checks promises 1 to 5 and those of the storefront over the whole database, on one snapshot, and repairs nothing: a wrong number is evidence.
+ * Checks promises 1 to 5 and those of the storefront over the whole database, on one snapshot, and repairs nothing: a wrong
+ * number is evidence.
  *
  * It reads every counter, reservation and ledger row: three minutes for ten million reservations with 22 million ledger
  * rows (PostgreSQL 18, four shared cores), sorting on disk what does not fit into memory. It takes no locks that writers

@@ -4,7 +4,7 @@ import type { OnClosed } from '../reservations/hooks.ts'
 import type { Closed } from '../reservations/reservation.ts'
 import { endOrdersIn, type EndStatus, type OrderPayments } from './end.ts'
 import { isOrderReference, type OrderRow } from './order.ts'
-import { lockAwaitingOrders } from './queries.ts'
+import { lockUnpaidOrders } from './queries.ts'
 import { sellIn } from './sell.ts'
 
 /**
@@ -14,19 +14,21 @@ import { sellIn } from './sell.ts'
  *
  * expired → the order is expired. released → it is cancelled: whoever released the hold has let go of it. confirmed → it
  * is paid: at that door a confirm says that the payment succeeded, so a payment by the method `external` is written down;
- * whoever has that money gives it back if it must come back.
+ * whoever has that money gives it back if it must come back. With `reacquire` that is true of an expired order as well.
  */
 export function followHolds(payments: OrderPayments): OnClosed {
   const follow = async (tx: Knex.Transaction, closed: readonly Closed[]): Promise<void> => {
     const statuses = new Map(closed.map(({ id, status }) => [id, status]))
-    const orders = await lockAwaitingOrders(tx, [...statuses.keys()])
+    const orders = await lockUnpaidOrders(tx, [...statuses.keys()])
     const ends: { order: OrderRow; to: EndStatus }[] = []
     const paid: OrderRow[] = []
     for (const order of orders) {
       const status = statuses.get(order.reservation_id)
-      if (status === 'expired') ends.push({ order, to: 'expired' })
-      else if (status === 'released') ends.push({ order, to: 'cancelled' })
-      else if (!order.authorised) paid.push(order)
+      if (status === 'confirmed') {
+        if (!order.authorised) paid.push(order)
+      } else if (order.status === 'awaiting_payment') {
+        ends.push({ order, to: status === 'released' ? 'cancelled' : 'expired' })
+      }
     }
     if (paid.length > 0) await sellElsewhereIn(tx, payments, paid)
     if (ends.length > 0) await endOrdersIn(tx, payments, ends)

@@ -127,10 +127,11 @@ export async function selectLockedOrder(
 }
 
 /**
- * Locks those orders of these holds that still await payment, by id. `authorised`: a payment of theirs has confirmed the
- * hold itself, in this transaction. The holds are locked already, and so is whatever could change an order's payments.
+ * Locks those orders of these holds that await payment or have expired, by id. `authorised`: a payment of theirs has
+ * confirmed the hold itself, in this transaction. The holds are locked already, and so is whatever could change an order's
+ * payments.
  */
-export function lockAwaitingOrders(
+export function lockUnpaidOrders(
   db: Executor,
   reservation_ids: readonly string[],
 ): Promise<(OrderRow & { authorised: boolean })[]> {
@@ -138,7 +139,7 @@ export function lockAwaitingOrders(
     db,
     `SELECT ${ROW},
        EXISTS (SELECT FROM payments p WHERE p.order_id = o.id AND p.status = 'authorised') AS authorised
-     FROM orders o WHERE o.reservation_id = ANY (?::uuid[]) AND o.status = 'awaiting_payment'
+     FROM orders o WHERE o.reservation_id = ANY (?::uuid[]) AND o.status IN ('awaiting_payment', 'expired')
      ORDER BY o.id FOR NO KEY UPDATE OF o`,
     [arrayOf(reservation_ids)],
   )
@@ -278,5 +279,87 @@ export function selectOrderPage(
     db,
     `${ORDER} ${conditions.length > 0 ? `WHERE ${conditions.join(' AND ')}` : ''} ORDER BY o.id DESC LIMIT ?`,
     [...bindings, page.limit],
+  )
+}
+
+/** What about an order does not agree with what it stands on. */
+export type OrderFault = {
+  broken: number
+  order_id: string
+  reservation_id: string
+  status: OrderStatus
+  hold: string | null
+  faults: string[]
+}
+
+/**
+ * Orders that disagree with their hold, their lines, their money or their sales; one pass, each with all that is wrong.
+ *
+ * Unsold orders hold nothing any more: their hold has ended, or it was confirmed for a payment that could not be captured
+ * and its units were put back on the shelf under the order's reference.
+ */
+export function selectOrdersOff(db: Executor, limit: number): Promise<OrderFault[]> {
+  return rows<OrderFault>(
+    db,
+    `WITH line AS (
+       SELECT l.order_id, count(*) AS lines, sum(l.total) AS total, sum(l.discount) AS discount,
+         bool_and(l.refunded_quantity = 0) AS none_back, bool_and(l.refunded_quantity = l.quantity) AS all_back,
+         array_agg(l.sku || ' ' || l.quantity ORDER BY l.sku) AS bought
+       FROM order_lines l GROUP BY l.order_id
+     ), sold AS (
+       SELECT order_id, sku, sum(quantity) AS quantity, sum(amount) AS amount FROM sales GROUP BY order_id, sku
+     ), off AS (
+       SELECT l.order_id, bool_or(
+           CASE WHEN o.payment_id IS NULL THEN s.sku IS NOT NULL
+             ELSE s.quantity IS DISTINCT FROM l.quantity - l.refunded_quantity OR s.amount IS DISTINCT FROM
+               l.total - l.discount - div((l.total - l.discount)::numeric * l.refunded_quantity, l.quantity) END) AS wrong
+       FROM order_lines l JOIN orders o ON o.id = l.order_id LEFT JOIN sold s ON s.order_id = l.order_id AND s.sku = l.sku
+       GROUP BY l.order_id
+     ), money AS (
+       SELECT order_id, sum(owed_amount) AS owed, bool_or(status = 'authorised') AS authorised,
+         count(*) FILTER (WHERE status IN ('pending', 'authorised')) AS open
+       FROM payments GROUP BY order_id
+     ), judged AS (
+       SELECT o.id AS order_id, o.reservation_id, o.status, r.status AS hold, array_remove(ARRAY[
+         CASE WHEN r.id IS NULL THEN 'it has no hold' END,
+         CASE WHEN r.id IS NOT NULL AND (SELECT array_agg(h.sku || ' ' || h.quantity ORDER BY h.sku)
+           FROM unnest(r.skus, r.quantities) AS h (sku, quantity)) IS DISTINCT FROM line.bought
+           THEN 'its hold has other lines' END,
+         CASE WHEN r.id IS NOT NULL AND NOT CASE
+           WHEN o.payment_id IS NOT NULL THEN r.status = 'confirmed'
+           WHEN o.status = 'awaiting_payment' THEN r.status = 'pending' OR (r.status = 'confirmed' AND money.authorised)
+           ELSE r.status IN ('released', 'expired') OR (r.status = 'confirmed' AND NOT EXISTS (
+             SELECT FROM order_lines l WHERE l.order_id = o.id AND l.quantity IS DISTINCT FROM (
+               SELECT sum(g.stock_delta) FROM stock_ledger g
+               WHERE g.sku = l.sku AND g.kind = 'adjust' AND g.reference = 'order:' || o.id)))
+           END THEN 'its hold is ' || r.status END,
+         CASE WHEN line.total IS DISTINCT FROM o.subtotal OR line.discount IS DISTINCT FROM o.discount
+           THEN 'its lines do not add up to it' END,
+         CASE WHEN off.wrong THEN 'its sales are not its units and money' END,
+         CASE WHEN o.payment_id IS NOT NULL AND NOT EXISTS (
+             SELECT FROM payments p WHERE p.id = o.payment_id AND p.order_id = o.id AND p.status = 'captured'
+               AND p.captured_amount = o.total AND p.captured_currency = o.currency)
+           THEN 'its payment is not there or not its total' END,
+         CASE WHEN (money.owed > 0) <> (o.status = 'refund_required') AND o.status <> 'awaiting_payment'
+           THEN 'it owes ' || money.owed END,
+         CASE WHEN o.status = 'awaiting_payment' AND money.owed > 0 AND NOT money.authorised
+           THEN 'it owes ' || money.owed || ' and awaits more' END,
+         CASE WHEN o.payment_id IS NOT NULL AND o.status <> 'refund_required' AND o.status <> CASE
+             WHEN line.none_back THEN 'paid' WHEN line.all_back THEN 'refunded' ELSE 'partially_refunded' END
+           THEN 'its units came back otherwise' END,
+         CASE WHEN o.status <> 'awaiting_payment' AND money.open > 0 THEN 'a payment of it is still open' END,
+         CASE WHEN o.status = 'awaiting_payment' AND o.coupon_code IS NOT NULL AND NOT EXISTS (
+             SELECT FROM coupon_issues i WHERE i.order_id = o.id AND i.code = o.coupon_code)
+           THEN 'its coupon is not used by it' END,
+         CASE WHEN o.payment_id IS NULL AND o.status <> 'awaiting_payment' AND EXISTS (
+             SELECT FROM coupon_issues i WHERE i.order_id = o.id)
+           THEN 'its coupon did not come back' END
+       ], NULL) AS faults
+       FROM orders o LEFT JOIN reservations r ON r.id = o.reservation_id LEFT JOIN line ON line.order_id = o.id
+       LEFT JOIN off ON off.order_id = o.id LEFT JOIN money ON money.order_id = o.id
+     )
+     SELECT count(*) OVER () AS broken, order_id, reservation_id, status, hold, faults
+     FROM judged WHERE cardinality(faults) > 0 ORDER BY order_id LIMIT ?`,
+    [limit],
   )
 }

@@ -408,3 +408,44 @@ export async function noteWebhookOutcome(
     event_id,
   ])
 }
+
+/** What about a payment does not agree with the order, the refunds or the account it belongs to. */
+export type PaymentFault = {
+  broken: number
+  payment_id: string
+  order_id: string
+  status: string
+  captured_amount: number
+  refunded_amount: number
+  owed_amount: number
+  faults: string[]
+}
+
+/** Captured money that neither paid for goods nor is owed or given back, and payments whose refunds or entries are off. */
+export function selectPaymentsOff(db: Executor, limit: number): Promise<PaymentFault[]> {
+  return rows<PaymentFault>(
+    db,
+    `WITH back AS (
+       SELECT payment_id, sum(amount) FILTER (WHERE status <> 'failed') AS amount FROM refunds GROUP BY payment_id
+     ), account AS (
+       SELECT payment_id, -sum(amount) FILTER (WHERE kind = 'payment') AS spent,
+         coalesce(sum(amount) FILTER (WHERE kind = 'refund'), 0) AS returned
+       FROM account_entries WHERE payment_id IS NOT NULL GROUP BY payment_id
+     ), judged AS (
+       SELECT p.id AS payment_id, p.order_id, p.status, p.captured_amount, p.refunded_amount, p.owed_amount, array_remove(ARRAY[
+         CASE WHEN p.captured_amount > p.refunded_amount + p.owed_amount AND o.payment_id IS DISTINCT FROM p.id
+           THEN 'money was kept for which nothing was sold' END,
+         CASE WHEN p.refunded_amount <> coalesce(b.amount, 0) THEN 'its refunds add up to ' || coalesce(b.amount, 0) END,
+         CASE WHEN p.method = 'balance' AND p.status = 'captured' AND (a.spent IS DISTINCT FROM p.captured_amount
+             OR a.returned IS DISTINCT FROM p.refunded_amount)
+           THEN 'the account says ' || coalesce(a.spent, 0) || ' spent, ' || coalesce(a.returned, 0) || ' returned' END,
+         CASE WHEN (p.method IS DISTINCT FROM 'balance' OR p.status <> 'captured') AND a.payment_id IS NOT NULL
+           THEN 'the account spent for it' END
+       ], NULL) AS faults
+       FROM payments p JOIN orders o ON o.id = p.order_id
+       LEFT JOIN back b ON b.payment_id = p.id LEFT JOIN account a ON a.payment_id = p.id
+     )
+     SELECT count(*) OVER () AS broken, judged.* FROM judged WHERE cardinality(faults) > 0 ORDER BY payment_id LIMIT ?`,
+    [limit],
+  )
+}

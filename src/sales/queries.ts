@@ -110,3 +110,30 @@ export function selectPopular(
     [from, to, limit],
   )
 }
+
+/** A day and SKU of which the sum is not what its sales add up to. */
+export type SalesFault = {
+  broken: number
+  day: string
+  sku: string
+  units: number | null
+  amount: number | null
+  units_sold: number
+  amount_sold: number
+}
+
+/** Sums that are off, by day and SKU; sales that were not added up yet belong to none. */
+export function selectSalesOff(db: Executor, limit: number): Promise<SalesFault[]> {
+  return rows<SalesFault>(
+    db,
+    `WITH sold AS (
+       SELECT day, sku, sum(quantity) AS units, sum(amount) AS amount FROM sales WHERE day IS NOT NULL GROUP BY day, sku
+     )
+     SELECT count(*) OVER () AS broken, coalesce(d.day, s.day)::text AS day, coalesce(d.sku, s.sku) AS sku, d.units, d.amount,
+       coalesce(s.units, 0)::bigint AS units_sold, coalesce(s.amount, 0)::bigint AS amount_sold
+     FROM sales_daily d FULL JOIN sold s ON s.day = d.day AND s.sku = d.sku
+     WHERE d.units IS DISTINCT FROM coalesce(s.units, 0) OR d.amount IS DISTINCT FROM coalesce(s.amount, 0)
+     ORDER BY 2, 3 LIMIT ?`,
+    [limit],
+  )
+}

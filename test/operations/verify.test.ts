@@ -91,7 +91,7 @@ test('holds that reached every end by the rules are clean', async () => {
   expect(named(report)).toEqual([])
   expect(report).toMatchObject({ clean: true, skus: 2, reservations: 5, ledger_rows: 24 })
   expect(report.checks.map(({ promise, broken }) => [promise, broken])).toEqual(
-    [1, 2, 3, 4, 5, 14, 15].map((n) => [n, 0]),
+    [1, 2, 3, 4, 5, 14, 15, 16, 17, 18].map((n) => [n, 0]),
   )
 })
 
