@@ -6,6 +6,7 @@ import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import type { RequestMeter } from '../metrics.ts'
+import { matchesNone } from './etag.ts'
 import { PAGE_HEADERS, pageHeaders } from './middleware/security_headers.ts'
 import { metered } from './router.ts'
 
@@ -20,8 +21,8 @@ const BUILT = ['../../web', '../../dist/web'].map((path) => fileURLToPath(new UR
 
 /** Paths within a page are the page's own business; what it does not know is answered with 404 all the same. */
 const PAGES: Record<string, readonly string[]> = {
-  'shop.html': ['/shop', '/shop/cart', '/shop/orders', '/shop/orders/:id'],
-  'console.html': ['/console'],
+  'shop.html': ['/shop', '/shop/', '/shop/cart', '/shop/orders', '/shop/orders/:id'],
+  'console.html': ['/console', '/console/'],
 }
 const NOT_FOUND = 'not_found.html'
 
@@ -92,8 +93,9 @@ function serve(ctx: Context, file: File, { status, cache }: { status: number; ca
   ctx.set('Cache-Control', cache)
   ctx.vary('Accept-Encoding')
   // The two are different bytes, which one name must not stand for.
-  ctx.set('ETag', `"${file.etag}${gzip ? '-gz' : ''}"`)
+  const etag = `"${file.etag}${gzip ? '-gz' : ''}"`
+  ctx.set('ETag', etag)
   if (gzip) ctx.set('Content-Encoding', 'gzip')
-  if (status === 200 && ctx.fresh) ctx.status = 304
+  if (status === 200 && matchesNone(ctx, etag)) ctx.status = 304
   else ctx.body = gzip ? file.gzipped : file.body
 }

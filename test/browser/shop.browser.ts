@@ -193,6 +193,15 @@ test('what another client buys shows without a reload, down to the last one and 
   expect([await isSame(page), await layoutShift(page)]).toEqual([true, 0])
 })
 
+test('a balance that is too low fails the order, which says so beforehand and afterwards', async () => {
+  const before = await levelOf('TOTE-NATURAL')
+  const page = await orderOf('Canvas tote bag')
+  await page.getByText('Paying now would fail and let go of the hold.').waitFor()
+  await page.getByRole('button', { name: 'Pay from balance' }).click()
+  await page.getByText('The balance was too low. Nothing was charged').waitFor()
+  expect(await levelOf('TOTE-NATURAL')).toMatchObject({ available: before.available })
+})
+
 test('what was sold to others while it lay in the cart is said there, with what to do', async () => {
   await setStock('BEANIE-RUST', 3)
   const page = await shopper()
@@ -209,18 +218,13 @@ test('what was sold to others while it lay in the cart is said there, with what 
     async () =>
       (await page.getByRole('button', { name: 'Hold for me and pay' }).getAttribute('aria-disabled')) === null,
   )
-  await page
-    .getByRole('button', { name: 'Remove Wool beanie' })
-    .or(page.getByRole('button', { name: 'Take out' }))
-    .first()
-    .click()
+  await page.getByRole('button', { name: 'Take out Wool beanie, rust' }).click()
   await page.getByText('Your cart is empty.').waitFor()
 })
 
 test('an order is its customer’s alone', async () => {
   const owner = await orderOf('Canvas tote bag')
   const other = await shopper(new URL(owner.url()).pathname.slice('/shop'.length))
-  await other.reload()
   await other.getByText('There is nothing here, or it is not yours.').waitFor()
 })
 

@@ -55,7 +55,7 @@ function Console() {
 
 function Waiting() {
   if (session_problem.value === undefined)
-    return <div class="bone" style={{ height: '28rem' }} aria-label={words.value.loading} />
+    return <div class="bone" style={{ height: '28rem' }} role="img" aria-label={words.value.loading} />
   return <ProblemNotice problem={session_problem.value} onRetry={() => void readSession()} />
 }
 

@@ -9,9 +9,10 @@ import type { ProblemFacts } from '../words.ts'
 import { cart, cart_problem, coupons, readCart, readCoupons, removeFromCart, setInCart } from './carts.ts'
 import { nameOf } from './catalogue.ts'
 import { Coupons, discountOf } from './coupons.tsx'
+import { NeedLogin } from './need_login.tsx'
 import { orderCart } from './orders.ts'
 import { go } from './place.ts'
-import { asCustomer, cash, customer, session } from './session.ts'
+import { cash, customer, session } from './session.ts'
 import { Stepper } from './stepper.tsx'
 
 /** The cart: what is in it, what it comes to, and the way to hold all of it. */
@@ -32,20 +33,8 @@ export function Cart() {
 }
 
 function Content() {
-  const { login } = words.value
   const all = cart.value
-  if (session.value !== undefined && customer.value === undefined) {
-    return (
-      <div class="panel">
-        <p>{login.needed}</p>
-        <div class="row">
-          <Button look="first" onPress={() => asCustomer(() => undefined)}>
-            {login.loggedOut}
-          </Button>
-        </div>
-      </div>
-    )
-  }
+  if (session.value !== undefined && customer.value === undefined) return <NeedLogin />
   if (all === undefined)
     return cart_problem.value === undefined ? <div class="bone" style={{ height: '16rem' }} /> : null
   return all.lines.length === 0 ? <Empty /> : <Full all={all} />

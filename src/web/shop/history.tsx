@@ -4,16 +4,16 @@ import type { Answer } from '../api.ts'
 import { now } from '../clock.ts'
 import { clockTime, secondsLeft, shortId, when } from '../format.ts'
 import { language, words } from '../language.ts'
-import { Button } from '../parts/button.tsx'
 import { ProblemNotice } from '../parts/notice.tsx'
 import type { Order } from '../shapes.ts'
+import { NeedLogin } from './need_login.tsx'
 import { listOrders } from './orders.ts'
-import { asCustomer, cash, customer, session } from './session.ts'
+import { cash, customer, session } from './session.ts'
 import { StatusChip } from './status_chip.tsx'
 
 /** All that a customer has ordered, the newest first. */
 export function History() {
-  const { order: say, login } = words.value
+  const { order: say } = words.value
   const orders = useSignal<Answer<Order[]> | undefined>(undefined)
   const id = customer.value?.id
   const read = async () => {
@@ -24,16 +24,9 @@ export function History() {
     <>
       <h1 tabIndex={-1}>{say.history}</h1>
       {session.value !== undefined && id === undefined ? (
-        <div class="panel">
-          <p>{login.needed}</p>
-          <div class="row">
-            <Button look="first" onPress={() => asCustomer(() => undefined)}>
-              {login.loggedOut}
-            </Button>
-          </div>
-        </div>
+        <NeedLogin />
       ) : orders.value === undefined ? (
-        <div class="bone" style={{ height: '12rem' }} aria-label={words.value.loading} />
+        <div class="bone" style={{ height: '12rem' }} role="img" aria-label={words.value.loading} />
       ) : !orders.value.ok ? (
         <ProblemNotice problem={orders.value.problem} onRetry={() => void read()} />
       ) : (

@@ -7,19 +7,45 @@ import { Countdown } from '../parts/countdown.tsx'
 import { Notice, ProblemNotice } from '../parts/notice.tsx'
 import type { Order as OrderShape } from '../shapes.ts'
 import { nameOf } from './catalogue.ts'
-import { followOrder } from './orders.ts'
+import { NeedLogin } from './need_login.tsx'
+import { followOrder, lastFailureOf } from './orders.ts'
 import { Pay } from './pay.tsx'
-import { cash } from './session.ts'
+import { cash, customer, session } from './session.ts'
 import { StatusChip } from './status_chip.tsx'
 
 /** One order, from the moment when its goods are held until it has ended. */
 export function Order({ id }: { id: string }) {
+  const { title } = words.value.order
+  const who = customer.value?.id
+  if (who !== undefined) return <Followed key={`${id} ${who}`} id={id} />
+  return (
+    <>
+      <h1 tabIndex={-1}>{title}</h1>
+      {session.value === undefined ? <Waiting /> : <NeedLogin />}
+    </>
+  )
+}
+
+function Waiting() {
+  return <div class="bone" style={{ height: '24rem' }} role="img" aria-label={words.value.loading} />
+}
+
+function Followed({ id }: { id: string }) {
+  const { title } = words.value.order
   const followed = useMemo(() => followOrder(id), [id])
   useEffect(() => () => followed.end(), [followed])
   const answer = followed.order.value
-  if (answer === undefined) return <div class="bone" style={{ height: '24rem' }} aria-label={words.value.loading} />
-  if (!answer.ok) return <ProblemNotice problem={answer.problem} onRetry={() => void followed.look()} />
-  return <Shown order={answer.value} onChange={() => followed.look()} />
+  if (answer?.ok) return <Shown order={answer.value} onChange={() => followed.look()} />
+  return (
+    <>
+      <h1 tabIndex={-1}>{title}</h1>
+      {answer === undefined ? (
+        <Waiting />
+      ) : (
+        <ProblemNotice problem={answer.problem} onRetry={() => void followed.look()} />
+      )}
+    </>
+  )
 }
 
 function Shown({ order, onChange }: { order: OrderShape; onChange: () => Promise<void> }) {
@@ -75,9 +101,15 @@ const TONES: Partial<Record<OrderShape['status'], 'good' | 'warn' | 'bad'>> = {
 
 function Ended({ order }: { order: OrderShape }) {
   const { order: say } = words.value
+  const failure = lastFailureOf(order)
   return (
     <>
-      <Notice tone={TONES[order.status] ?? 'plain'}>{say.explained[order.status]}</Notice>
+      <Notice tone={TONES[order.status] ?? 'plain'}>
+        <span>
+          {order.status === 'payment_failed' && failure !== undefined ? `${say.failure[failure]} ` : ''}
+          {say.explained[order.status]}
+        </span>
+      </Notice>
       <p class="soft small">{say.placed(when(order.created_at, language.value, now.value))}</p>
       <a class="button" href="/shop">
         {say.again}

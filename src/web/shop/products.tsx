@@ -50,7 +50,7 @@ export function Products() {
 
 function Bones() {
   return (
-    <div class="products" aria-label={words.value.loading}>
+    <div class="products" role="img" aria-label={words.value.loading}>
       {Array.from({ length: BONES }, (_, i) => (
         <div key={i} class="bone" style={{ height: '27rem' }} />
       ))}
