@@ -21,7 +21,7 @@ type Schema = {
   items?: Schema
   properties?: Record<string, Schema>
   required?: string[]
-  additionalProperties?: boolean
+  additionalProperties?: boolean | Schema
   description?: string
 }
 
@@ -113,7 +113,10 @@ function arrayType(item: string): string {
 }
 
 function objectType({ properties, required = [], additionalProperties }: Schema): string {
-  if (properties === undefined) return '{ [key: string]: unknown }'
+  if (properties === undefined) {
+    const value = typeof additionalProperties === 'object' ? typeOf(additionalProperties) : 'unknown'
+    return `{ [key: string]: ${value} }`
+  }
   const fields = Object.entries(properties).map(([name, schema]) =>
     field(name, schema, required.includes(name), schema.description),
   )

@@ -1,4 +1,6 @@
+import { randomBytes } from 'node:crypto'
 import { envSchema } from 'env-schema'
+import { IANAZone } from 'luxon'
 import { Type, type Static } from 'typebox'
 import { validate as cronIsValid } from 'node-cron'
 import { REDIS_STRATEGIES, STRATEGY_NAMES, type StrategyName } from './strategy_names.ts'
@@ -36,7 +38,21 @@ const environment = Type.Object({
   REDIS_URLS: Type.Optional(Type.String({ pattern: `${REDIS_URL}(,${REDIS_URL.slice(1)})*$` })),
   REDIS_SYNC_INTERVAL: Type.Integer({ default: 60, minimum: 1, maximum: 3600 }),
   QUEUE_WORKERS: Type.Integer({ default: 2, minimum: 1, maximum: 64 }),
+  CURRENCY: Type.String({ default: 'KRW', pattern: '^[A-Z]{3}$' }),
+  SHOP_TIME_ZONE: Type.String({ default: 'Asia/Seoul', minLength: 1 }),
+  PAYMENT_GATEWAY: Type.Optional(
+    Type.Union([Type.Literal('development'), Type.Literal('stripe'), Type.Literal('off')]),
+  ),
+  PAYMENTS_CRON: Type.String({ default: '*/5 * * * * *' }),
+  SALES_CRON: Type.String({ default: '*/10 * * * * *' }),
+  STRIPE_SECRET_KEY: Type.Optional(Type.String({ minLength: 8, pattern: '^[!-~]+$' })),
+  STRIPE_WEBHOOK_SECRET: Type.Optional(Type.String({ minLength: 8, pattern: '^[!-~]+$' })),
+  STRIPE_PUBLISHABLE_KEY: Type.Optional(Type.String({ minLength: 8, pattern: '^[!-~]+$' })),
+  STRIPE_API_URL: Type.String({ default: 'https://api.stripe.com', pattern: '^https?://[^/]+/?$' }),
+  DEVELOPMENT_GATEWAY_SECRET: Type.Optional(Type.String({ pattern: '^whsec_[A-Za-z0-9+/]{32,}={0,2}$' })),
   BOOTSTRAP_API_KEY: Type.Optional(Type.String({ minLength: 32, maxLength: 255, pattern: '^[!-~]+$' })),
+  SESSION_SECRET: Type.Optional(Type.String({ minLength: 32, maxLength: 255 })),
+  SHOP_DEMO_LOGIN: Type.Boolean({ default: false }),
   LOG_LEVEL: Type.Union(
     ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'].map((level) => Type.Literal(level)),
     { default: 'info' },
@@ -77,9 +93,28 @@ export type Config = Readonly<{
   /** Takes what a strategy certainly wrote nothing of and can't answer. */
   reservation_fallback: StrategyName | undefined
   strategies: StrategyConfig
+  /** ISO 4217; all money is in its minor unit. */
+  currency: string
+  /** Sales belong to days of this time zone. */
+  shop_time_zone: string
+  /** Where cards are paid; undefined for a shop that takes none. */
+  gateway: GatewayConfig | undefined
+  /** When what is owed to the gateway is looked after; undefined for an instance that does not. */
+  payments_cron: string | undefined
+  /** When sales are added up; undefined for an instance that does not. */
+  sales_cron: string | undefined
   bootstrap_api_key: string | undefined
+  /** Signs the pages' sessions. */
+  session_secret: string
+  /** Whether a customer may log in to the shop by name although there are API keys. */
+  shop_demo_login: boolean
   log_level: string
 }>
+
+export type GatewayConfig =
+  | { name: 'stripe'; secret_key: string; webhook_secret: string; publishable_key: string | undefined; api_url: string }
+  /** `secret` undefined: a new one at each start. */
+  | { name: 'development'; secret: string | undefined }
 
 /** What was wrong with the environment, one line per fault. */
 export class ConfigError extends Error {
@@ -111,15 +146,15 @@ export function loadConfig(source: NodeJS.ProcessEnv = process.env, changes: Nod
   if (!embedded && env.EMBEDDED_DATABASE === true) {
     faults.push('EMBEDDED_DATABASE=true contradicts DATABASE_URL; set one of them')
   }
-  if (
-    env.EXPIRY_CRON !== 'off' &&
-    (env.EXPIRY_CRON.trim().split(/\s+/).length !== 6 || !cronIsValid(env.EXPIRY_CRON))
-  ) {
-    faults.push(`EXPIRY_CRON must be "off" or a cron expression of six fields, such as "*/10 * * * * *"`)
+  for (const name of ['EXPIRY_CRON', 'PAYMENTS_CRON', 'SALES_CRON'] as const) {
+    if (!isCronOrOff(env[name])) {
+      faults.push(`${name} must be "off" or a cron expression of six fields, such as "*/10 * * * * *"`)
+    }
   }
   const strategies = readStrategies(env, faults)
   const redis_urls = readNodes(env, faults)
   const reservation_ttl_seconds = readHoldTimes(env, faults)
+  faults.push(...shopFaults(env))
   if (faults.length > 0) throw new ConfigError(faults)
   return Object.freeze({
     production: env.NODE_ENV === 'production',
@@ -132,7 +167,7 @@ export function loadConfig(source: NodeJS.ProcessEnv = process.env, changes: Nod
     data_dir: env.DATA_DIR,
     reservation_ttl_seconds,
     reservation_ttl_max_seconds: env.RESERVATION_TTL_MAX_SECONDS,
-    expiry_cron: env.EXPIRY_CRON === 'off' ? undefined : env.EXPIRY_CRON,
+    expiry_cron: unlessOff(env.EXPIRY_CRON),
     seed_demo: env.SEED_DEMO ?? embedded,
     ...strategies,
     strategies: {
@@ -143,7 +178,15 @@ export function loadConfig(source: NodeJS.ProcessEnv = process.env, changes: Nod
       optimistic_retries_max: env.OPTIMISTIC_RETRIES_MAX,
       optimistic_backoff_ms: env.OPTIMISTIC_BACKOFF_MS,
     },
+    currency: env.CURRENCY,
+    shop_time_zone: env.SHOP_TIME_ZONE,
+    gateway: gatewayOf(env),
+    payments_cron: unlessOff(env.PAYMENTS_CRON),
+    sales_cron: unlessOff(env.SALES_CRON),
     bootstrap_api_key: env.BOOTSTRAP_API_KEY,
+    // Without one, sessions end with the process.
+    session_secret: env.SESSION_SECRET ?? randomBytes(32).toString('base64url'),
+    shop_demo_login: env.SHOP_DEMO_LOGIN,
     log_level: env.LOG_LEVEL,
   })
 }
@@ -200,6 +243,41 @@ function readHoldTimes(env: Environment, faults: string[]): readonly Weighted<nu
     faults.push('RESERVATION_TTL_SECONDS must not be above RESERVATION_TTL_MAX_SECONDS')
   }
   return times
+}
+
+function isCronOrOff(text: string): boolean {
+  return text === 'off' || (text.trim().split(/\s+/).length === 6 && cronIsValid(text))
+}
+
+function unlessOff(cron: string): string | undefined {
+  return cron === 'off' ? undefined : cron
+}
+
+function shopFaults(env: Environment): string[] {
+  const faults: string[] = []
+  if (!IANAZone.isValidZone(env.SHOP_TIME_ZONE)) {
+    faults.push('SHOP_TIME_ZONE must be a time zone such as "Asia/Seoul" or "UTC"')
+  }
+  if (env.PAYMENT_GATEWAY === 'stripe') {
+    for (const name of ['STRIPE_SECRET_KEY', 'STRIPE_WEBHOOK_SECRET'] as const) {
+      if (env[name] === undefined) faults.push(`${name} is required with PAYMENT_GATEWAY=stripe`)
+    }
+  }
+  return faults
+}
+
+/** Play money is never the default where real money is meant. */
+function gatewayOf(env: Environment): GatewayConfig | undefined {
+  const name = env.PAYMENT_GATEWAY ?? (env.NODE_ENV === 'production' ? 'off' : 'development')
+  if (name === 'off') return undefined
+  if (name === 'development') return { name, secret: env.DEVELOPMENT_GATEWAY_SECRET }
+  return {
+    name,
+    secret_key: env.STRIPE_SECRET_KEY!,
+    webhook_secret: env.STRIPE_WEBHOOK_SECRET!,
+    publishable_key: env.STRIPE_PUBLISHABLE_KEY,
+    api_url: env.STRIPE_API_URL,
+  }
 }
 
 function parse(source: NodeJS.ProcessEnv): Environment {

@@ -31,6 +31,42 @@ export type Refusal =
   | { code: 'stock_below_reserved'; sku: string; temp_reserved_stock: number }
   | { code: 'stock_limit'; sku: string }
   | { code: 'precondition_failed'; seq: number | null }
+  | { code: 'product_not_found'; id: string }
+  /** The SKU that a path names, and that no active product sells: 404. */
+  | { code: 'sku_not_on_sale'; sku: string }
+  /** The same for SKUs that a body names: 422. */
+  | { code: 'skus_not_on_sale'; skus: string[] }
+  /** The SKU has stock already, or belongs to the product named. */
+  | { code: 'sku_taken'; sku: string; product_id: string | null }
+  /** The customer that a path names: 404. */
+  | { code: 'customer_not_found'; id: string }
+  /** The customer that a body names: 422. */
+  | { code: 'unknown_customer'; id: string }
+  /** Money in the currency's minor unit. */
+  | { code: 'insufficient_balance'; balance: number; amount: number }
+  | { code: 'balance_limit' }
+  | { code: 'cart_limit'; detail: string }
+  /** The coupon that a path names: 404. */
+  | { code: 'coupon_not_found'; coupon: string }
+  /** The coupon that a body names, or one that was not issued to this customer: 422. */
+  | { code: 'unknown_coupon'; coupon: string }
+  | { code: 'coupon_exists'; coupon: string }
+  | { code: 'coupon_exhausted'; quantity: number }
+  | { code: 'coupon_already_issued'; number: number }
+  | { code: 'coupon_already_used'; order_id: string }
+  /** An order without lines of its own, from a cart that has none either. */
+  | { code: 'cart_empty' }
+  | { code: 'order_not_found'; id: string }
+  /** `status` is what the order is instead. */
+  | { code: 'order_not_awaiting_payment'; status: string }
+  | { code: 'order_already_paid'; status: string }
+  | { code: 'order_not_refundable'; status: string }
+  /** More units than were bought and have not come back, or a SKU that was not bought. */
+  | { code: 'refund_exceeds_paid'; lines: { sku: string; requested: number; refundable: number }[] }
+  | { code: 'payment_not_found'; id: string }
+  | { code: 'payment_in_progress'; payment_id: string }
+  /** `unknown`: it was asked and its answer did not come, so it may or may not have done it. */
+  | { code: 'gateway_unavailable'; outcome: 'none' | 'unknown' }
   | { code: 'idempotency_key_in_use' }
   | { code: 'idempotency_key_reused' }
   | { code: 'payload_too_large'; limit_bytes: number }

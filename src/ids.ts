@@ -10,6 +10,13 @@ let used = random.length
 let msecs = 0
 let seq = 0
 
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+
+/** Whether a value is a UUID's text, in either case. */
+export function isUuid(value: unknown): value is string {
+  return typeof value === 'string' && UUID.test(value)
+}
+
 /** A UUIDv7 (RFC 9562); those of one process sort in the order in which they were made. */
 export function newId(): string {
   if (used === random.length) {

@@ -108,9 +108,9 @@ async function serve(
 }
 
 async function serveTogether(config: Config, { url }: OpenDatabase, log: Logger): Promise<Serving> {
-  const { workers: count, host, port } = config
+  const { workers: count, host, port, session_secret } = config
   // The database has been opened: to a worker an embedded one is like any other, and an empty setting is none.
-  const env = { DATABASE_URL: url, EMBEDDED_DATABASE: '' }
+  const env = { DATABASE_URL: url, EMBEDDED_DATABASE: '', SESSION_SECRET: session_secret }
   try {
     return await startWorkers({ count, host, port, env, log })
   } catch (error) {
@@ -178,6 +178,8 @@ async function announce(port: number, config: Config, database: OpenDatabase, lo
   process.stdout.write(
     [
       '',
+      `  Shop           ${base}/shop`,
+      `  Console        ${base}/console`,
       `  API            ${base}/v1`,
       `  Documentation  ${base}/docs`,
       `  Metrics        ${base}/metrics`,

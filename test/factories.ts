@@ -1,9 +1,15 @@
 import type { Knex } from 'knex'
 import { pino } from 'pino'
+import { createProduct, type NewProduct } from '../src/catalog/create.ts'
+import { chargeBalance } from '../src/customers/charge.ts'
+import { createCustomer } from '../src/customers/customers.ts'
 import { createPool } from '../src/database/pool.ts'
 import { rows, transaction, type Executor } from '../src/database/transaction.ts'
 import type { Refusal, Result } from '../src/errors.ts'
 import { createMetrics, type Metrics } from '../src/metrics.ts'
+import { createMetrics } from '../src/metrics.ts'
+import type { Finding } from '../src/operations/finding.ts'
+import { verify } from '../src/operations/verify.ts'
 import type { Line, Reservation, ReserveRequest } from '../src/reservations/reservation.ts'
 import { createReservations, type Reservations, type ReservationsDeps } from '../src/reservations/reservations.ts'
 import type { StrategySettings } from '../src/reservations/strategies/strategy.ts'
@@ -357,4 +363,41 @@ export async function until(condition: () => boolean | Promise<boolean>): Promis
     if (performance.now() > deadline) throw new Error('what was waited for did not come')
     await new Promise((resolve) => setImmediate(resolve))
   }
+}
+
+/** A customer with so much money, in the currency's minor unit, who was charged for it. */
+export async function customerWith(db: Knex, balance = 0): Promise<string> {
+  const { customer } = must(await createCustomer(db, { name: 'Kim', client: '' }))
+  if (balance > 0) {
+    must(await chargeBalance(db, { customer_id: customer.id, amount: balance, client: '', ...keyed(customer.id) }))
+  }
+  return customer.id
+}
+
+/** So many customers without money, in one statement. */
+export async function manyCustomers(db: Executor, count: number): Promise<string[]> {
+  const made = await rows<{ id: string }>(
+    db,
+    `INSERT INTO customers (id, name, client) SELECT gen_random_uuid(), 'Kim', '' FROM generate_series(1, ?) RETURNING id`,
+    [count],
+  )
+  return made.map(({ id }) => id)
+}
+
+/** A product that is on sale: a SKU for each stock, with sizes if there are several. Their SKUs, in that order. */
+export async function onSale(
+  db: Knex,
+  stocks: number | readonly number[],
+  more: Partial<Pick<NewProduct, 'name' | 'status'>> & { price?: number } = {},
+): Promise<{ id: string; skus: string[] }> {
+  const { price = 1000, ...product } = more
+  const named = [stocks].flat().map((stock) => ({ sku: `sku-${++skus}`, price, stock }))
+  const asked = named.length === 1 ? named : named.map((sku, i) => ({ ...sku, options: { size: `${i}` } }))
+  const { product: made } = must(await createProduct(db, { name: 'Thing', client: '', skus: asked, ...product }))
+  return { id: made.id, skus: made.skus.map(({ sku }) => sku) }
+}
+
+/** What breaks a promise of any room, as `cli verify` finds it. */
+export async function findAllBroken(db: Knex): Promise<Finding[]> {
+  return (await verify(db)).checks.flatMap(({ findings }) => findings)
 }

@@ -1,5 +1,6 @@
 import { InvalidArgumentError, type Command } from 'commander'
 import { loadConfig } from '../config.ts'
+import type { Finding } from '../operations/finding.ts'
 import { serviceUrl } from '../operations/service.ts'
 import { endSession } from '../operations/sessions.ts'
 import { stalledAfterSeconds } from '../operations/stats.ts'
@@ -14,8 +15,8 @@ export function addOperationCommands(program: Command): void {
   program
     .command('verify')
     .description(
-      'check counters, ledger and reservations of the whole database against each other and name what is broken; ' +
-        'repairs nothing. Takes three minutes for ten million reservations; run it when it is quiet',
+      'check counters, reservations, balances and coupons of the whole database against their ledgers and name what is ' +
+        'broken; repairs nothing. Takes three minutes for ten million reservations; run it when it is quiet',
     )
     .option('--json', 'print JSON')
     .action(runVerify)
@@ -40,9 +41,9 @@ async function runVerify({ json }: { json?: boolean }): Promise<void> {
 function describeVerify(report: VerifyReport): string {
   const lines = report.checks.flatMap(({ promise, title, broken, findings }) => [
     `${broken === 0 ? 'ok    ' : 'BROKEN'} ${promise}. ${title}${broken === 0 ? '' : `: ${broken}`}`,
-    ...findings.flatMap(({ sku, reservation_id, detail, next_step }) => [
-      `         ${[reservation_id && `reservation ${reservation_id}`, sku && `SKU ${sku}`].filter(Boolean).join(', ')}: ${detail}`,
-      `           -> ${next_step}`,
+    ...findings.flatMap((finding) => [
+      `         ${subjectOf(finding)}: ${finding.detail}`,
+      `           -> ${finding.next_step}`,
     ]),
     ...(broken > findings.length ? [`         and ${broken - findings.length} more`] : []),
   ])
@@ -53,6 +54,19 @@ function describeVerify(report: VerifyReport): string {
     `${report.clean ? 'All promises hold' : 'NOT CLEAN'}: ${skus} SKUs, ${reservations} reservations and ${ledger_rows} ` +
       `ledger rows as of ${as_of.toISOString()}, checked in ${span(duration_ms / 1000)}. Nothing was changed.`,
   ].join('\n')
+}
+
+function subjectOf({ sku, reservation_id, customer_id, coupon_code, order_id, payment_id }: Finding): string {
+  return [
+    reservation_id && `reservation ${reservation_id}`,
+    sku && `SKU ${sku}`,
+    customer_id && `customer ${customer_id}`,
+    coupon_code && `coupon ${coupon_code}`,
+    order_id && `order ${order_id}`,
+    payment_id && `payment ${payment_id}`,
+  ]
+    .filter(Boolean)
+    .join(', ')
 }
 
 async function runStatus({ json }: { json?: boolean }): Promise<void> {

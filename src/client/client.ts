@@ -16,6 +16,12 @@ export type Reservation = components['schemas']['Reservation']
 export type Level = components['schemas']['Level']
 export type LedgerEntry = components['schemas']['LedgerEntry']
 export type StockEvent = components['schemas']['Event']
+export type Product = components['schemas']['Product']
+export type Customer = components['schemas']['Customer']
+export type AccountEntry = components['schemas']['AccountEntry']
+export type Cart = components['schemas']['Cart']
+export type Coupon = components['schemas']['Coupon']
+export type CouponIssue = components['schemas']['CouponIssue']
 export type Problem = components['schemas']['Problem']
 
 export type ClientOptions = {

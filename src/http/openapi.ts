@@ -86,8 +86,13 @@ function pathAndQuery(route: Route, schema: (schema: TSchema) => unknown): Json[
 
 function headerParameters(route: Route): Json[] {
   return [
-    ...(route.idempotency === 'accepted'
-      ? [header('Idempotency-Key', '1–255 printable ASCII. The same key and body get the first answer again.')]
+    ...(route.idempotency === 'accepted' || route.idempotency === 'required'
+      ? [
+          {
+            ...header('Idempotency-Key', '1–255 printable ASCII. The same key and body get the first answer again.'),
+            required: route.idempotency === 'required',
+          },
+        ]
       : []),
     ...(route.if_match ? [header('If-Match', 'The ETag that the SKU must still have, or `*`: it must exist.')] : []),
     ...(route.if_none_match ? [header('If-None-Match', 'The ETag of your copy; 304 if it is still current.')] : []),

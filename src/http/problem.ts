@@ -144,6 +144,176 @@ const PROBLEMS: { [C in Code]: Problem<C> } = {
     detail: () => 'Read the SKU again, decide anew, and send its ETag in If-Match.',
     members: ({ seq }) => ({ seq }),
   },
+  product_not_found: {
+    status: 404,
+    title: 'No such product',
+    about: 'There is no product with this id, or it is a draft that this API key may not see.',
+    detail: () => 'Check the id; GET /v1/products lists what is on sale.',
+  },
+  sku_not_on_sale: {
+    status: 404,
+    code: 'sku_not_found',
+    title: 'Not on sale',
+    about: 'No active product sells the SKU that the path names.',
+    detail: () => 'Check the SKU (it is case-sensitive); GET /v1/products lists what is on sale.',
+  },
+  skus_not_on_sale: {
+    status: 422,
+    code: 'sku_not_found',
+    title: 'Not on sale',
+    about: 'No active product sells the SKUs that the body names; `skus` lists them.',
+    detail: () => 'Check the SKUs in skus (they are case-sensitive); GET /v1/products lists what is on sale.',
+    members: ({ skus }) => ({ skus }),
+  },
+  sku_taken: {
+    status: 409,
+    title: 'The SKU is taken',
+    about: 'A new SKU must have no stock yet and belong to no other product; nothing was made. `sku` names it.',
+    detail: ({ product_id }) =>
+      product_id === null
+        ? 'This SKU has a stock record already, and history with it. Give the product a SKU of its own.'
+        : 'This SKU belongs to the product in product_id. Give the product a SKU of its own.',
+    members: ({ sku, product_id }) => ({ sku, product_id }),
+  },
+  customer_not_found: {
+    status: 404,
+    title: 'No such customer',
+    about: 'There is no customer with this id: 404 when the path names it, 422 when the body does.',
+    detail: () => 'Check the id; POST /v1/customers answers with it.',
+  },
+  unknown_customer: {
+    status: 422,
+    code: 'customer_not_found',
+    title: 'No such customer',
+    about: 'The body names a customer that does not exist.',
+    detail: () => 'Check customer_id; POST /v1/customers answers with it.',
+  },
+  insufficient_balance: {
+    status: 409,
+    title: 'The balance is too low',
+    about: 'The account has less than the payment needs; nothing was spent. `balance` is what it has.',
+    detail: ({ balance, amount }) => `Charge the account with ${amount - balance} more, or pay in another way.`,
+    members: ({ balance, amount }) => ({ balance, amount }),
+  },
+  balance_limit: {
+    status: 409,
+    title: 'Too much money',
+    about: 'An account holds up to 9,007,199,254,740,991 in the minor unit of the currency.',
+    detail: () => 'An account holds up to 9,007,199,254,740,991 in the minor unit of the currency; charge less.',
+  },
+  cart_limit: {
+    status: 409,
+    title: 'The cart is full',
+    about: 'A cart has at most 100 lines, and a line at most 1,000,000 units.',
+    detail: ({ detail }) => sentence(detail),
+  },
+  coupon_not_found: {
+    status: 404,
+    title: 'No such coupon',
+    about: 'There is no coupon with this code: 404 when the path names it, 422 when the body does.',
+    detail: () => 'Check the code; it is case-sensitive.',
+  },
+  unknown_coupon: {
+    status: 422,
+    code: 'coupon_not_found',
+    title: 'No such coupon',
+    about: 'The body names a coupon that does not exist or that this customer was not issued.',
+    detail: () => 'Check coupon_code (it is case-sensitive), and get it first: POST /v1/coupons/{code}/issues.',
+  },
+  coupon_exists: {
+    status: 409,
+    title: 'The code is taken',
+    about: 'Another coupon has this code.',
+    detail: () => 'Choose another code; what was issued under this one stays as it is.',
+  },
+  coupon_exhausted: {
+    status: 409,
+    title: 'All are gone',
+    about: 'All coupons of this code were issued before this request.',
+    detail: ({ quantity }) => `All ${quantity} were issued before this request. There will be no more.`,
+  },
+  coupon_already_issued: {
+    status: 409,
+    title: 'One per customer',
+    about: 'The customer has this coupon already.',
+    detail: () => 'The customer has this coupon already; GET /v1/customers/{id}/coupons shows it.',
+    members: ({ number }) => ({ number }),
+  },
+  coupon_already_used: {
+    status: 409,
+    title: 'The coupon was used',
+    about: 'The customer has used this coupon for another order.',
+    detail: () => 'The order in order_id has it. Order without it, or cancel that order while it is not paid.',
+    members: ({ order_id }) => ({ order_id }),
+  },
+  cart_empty: {
+    status: 409,
+    title: 'The cart is empty',
+    about: 'An order without `lines` is made from the cart, and the cart has none.',
+    detail: () => 'Put something into the cart first, or send lines with the order.',
+  },
+  order_not_found: {
+    status: 404,
+    title: 'No such order',
+    about: 'There is no order with this id.',
+    detail: () => 'Check the id; POST /v1/orders answers with it, GET /v1/orders finds it.',
+  },
+  order_not_awaiting_payment: {
+    status: 409,
+    title: 'The order awaits no payment',
+    about: 'The order is paid, or its hold has ended: `status` says which. Nothing was charged.',
+    detail: ({ status }) =>
+      status === 'paid'
+        ? 'It is paid already; nothing was charged.'
+        : 'Its units are available again. Make a new order.',
+    members: ({ status }) => ({ order_status: status }),
+  },
+  order_already_paid: {
+    status: 409,
+    title: 'The order is paid',
+    about: 'A paid order is not cancelled but refunded.',
+    detail: () => 'Refund it with POST /v1/orders/{id}/refunds.',
+    members: ({ status }) => ({ order_status: status }),
+  },
+  order_not_refundable: {
+    status: 409,
+    title: 'Nothing to refund',
+    about: 'No money of this order is left that could be given back, or not by line while money is owed.',
+    detail: ({ status }) =>
+      status === 'refund_required'
+        ? 'Give back what is owed first: send the refund without lines.'
+        : 'No money of this order is left that could be given back.',
+    members: ({ status }) => ({ order_status: status }),
+  },
+  refund_exceeds_paid: {
+    status: 409,
+    title: 'More than was bought',
+    about: 'A refund names more units than were bought and have not come back yet. `lines` says how many can.',
+    detail: () => 'Name no more units of a SKU than lines says are refundable.',
+    members: ({ lines }) => ({ lines }),
+  },
+  payment_not_found: {
+    status: 404,
+    title: 'No such payment',
+    about: 'There is no payment with this id.',
+    detail: () => 'Check the id; POST /v1/orders/{id}/payments answers with it.',
+  },
+  payment_in_progress: {
+    status: 409,
+    title: 'A payment is under way',
+    about: 'An order has one open payment at a time; `payment_id` names it.',
+    detail: () => 'Let the payment in payment_id end, or cancel the order while the buyer has not approved it.',
+    members: ({ payment_id }) => ({ payment_id }),
+  },
+  gateway_unavailable: {
+    status: 503,
+    title: 'The payment gateway does not answer',
+    about: 'The payment was begun and stays open. With the same Idempotency-Key it is continued where it stopped.',
+    detail: () =>
+      'Send the same request again after Retry-After: with the same Idempotency-Key nothing is charged twice.',
+    members: ({ outcome }) => ({ outcome }),
+    retry_after_seconds: () => 5,
+  },
   idempotency_key_in_use: {
     status: 409,
     title: 'A request with this key is in flight',

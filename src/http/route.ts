@@ -2,6 +2,7 @@ import type { Context } from 'koa'
 import type { Static, TObject, TSchema } from 'typebox'
 import type { Fault, Refusal, RefusalCode } from '../errors.ts'
 import { abortSignalOf } from './disconnect.ts'
+import type { StreamSource } from './event_stream.ts'
 
 /**
  * One declaration per route. The router and the OpenAPI document are both made from it, so neither can promise what the
@@ -19,13 +20,19 @@ export type Call<Params, Query, Body> = {
   client: string
   /** The Idempotency-Key, where the route takes one and the request has one. */
   idempotency_key: string | undefined
+  /** Whether the caller has the scope `admin`, for routes that show more to who has. */
+  is_admin: boolean
   ctx: Context
 }
 
-/** What a handler answers. `body` is sent as JSON, a string as it is, under the Content-Type that `headers` may name. */
+/**
+ * What a handler answers. `body` is sent as JSON, a string as it is, under the Content-Type that `headers` may name; a
+ * `stream` as server-sent events.
+ */
 export type Answer =
   | { status: number; body: unknown; headers?: Readonly<Record<string, string>> }
   | { refusal: Refusal }
+  | { stream: StreamSource }
 
 /** An answer as the document describes it. */
 export type Response = {
@@ -36,13 +43,13 @@ export type Response = {
 }
 
 /**
- * What a route does with an Idempotency-Key: `accepted`, `ignored` (the verb is idempotent by itself, so the key is only
+ * What a route does with an Idempotency-Key: `accepted`, `required`, `ignored` (the verb is idempotent by itself, so the key is only
  * checked) or `refused` (the keys belong to the items of the body).
  */
-export type IdempotencyRule = 'accepted' | 'ignored' | 'refused'
+export type IdempotencyRule = 'accepted' | 'required' | 'ignored' | 'refused'
 
 type Definition<Params extends TObject, Query extends TObject, Body extends TSchema> = {
-  method: 'GET' | 'PUT' | 'POST'
+  method: 'GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE'
   /** With its parameters in braces, as OpenAPI writes it. */
   path: string
   operation_id: string
@@ -54,11 +61,13 @@ type Definition<Params extends TObject, Query extends TObject, Body extends TSch
   /** No key is needed from this machine itself. */
   open_locally?: boolean
   params?: Params
-  /** What a path is answered whose parameters nothing can have; else 400 `invalid_request`. */
-  impossible?: (params: Record<string, string>) => Refusal
+  /** What a path is answered whose parameters nothing can have; without it, or undefined: 400 `invalid_request`. */
+  impossible?: (params: Record<string, string>) => Refusal | undefined
   query?: Query
   body?: Body
   body_optional?: boolean
+  /** The handler gets the body's bytes too, for a signature over them: `bodyBytesOf`. */
+  keeps_bytes?: boolean
   /** A bulk route: its body may have 1 MiB. */
   bulk?: boolean
   idempotency?: IdempotencyRule
@@ -94,6 +103,16 @@ export function answer(status: number, body: unknown, headers?: Readonly<Record<
 /** A refusal as an answer. */
 export function refuseWith(refusal: Refusal): Answer {
   return { refusal }
+}
+
+/** Server-sent events as an answer. */
+export function streamFrom(stream: StreamSource): Answer {
+  return { stream }
+}
+
+/** The body as it came, where the route keeps it. */
+export function bodyBytesOf(call: { ctx: Context }): Buffer {
+  return call.ctx.state.body_raw as Buffer
 }
 
 /** Aborts when the client leaves. One signal for all requests of a connection: look at `aborted`, and don't listen. */

@@ -39,6 +39,11 @@ export type Authenticator = {
    * @throws DatabaseUnavailable if the database is away and what it said last is older than 5 s
    */
   authenticate(secret: string | undefined): Promise<Caller>
+  /** Who shows a secret, and the secret's id, which stands for it in a session; undefined while the service is open. */
+  identify(secret: string | undefined): Promise<{ caller: Caller; secret_id: string | undefined }>
+  /** The same as `recall` and `authenticate`, for whoever has shown the secret before. */
+  recallId(secret_id: string): Authenticated | undefined
+  authenticateId(secret_id: string): Promise<Caller>
 }
 
 /** @param deps.now a clock in milliseconds, for tests */
@@ -49,29 +54,41 @@ export function createAuthenticator(deps: { db: Knex; now?: () => number }): Aut
   const proven = new LRUCache<string, Fingerprint>({ max: PROVEN_MAX })
   const isClosed = createClosedCheck(db, now)
 
+  async function authenticate(secret: string | undefined): Promise<Caller> {
+    if (secret !== undefined && mayBeSecret(secret)) {
+      const print = fingerprint(secret)
+      const known = await secrets.find(print.id)
+      if (known && timingSafeEqual(known.digest, print.digest)) {
+        proven.set(secret, print)
+        return known.caller
+      }
+    }
+    if (!(await isClosed())) return { ok: true, client: '', scopes: EVERYTHING, open: true }
+    return refused({
+      code: 'unauthenticated',
+      detail:
+        secret === undefined
+          ? 'send an API key: "Authorization: Bearer <api key>"'
+          : 'this API key is unknown, or was revoked or replaced; ask whoever runs the service for a new one',
+    })
+  }
+
   return {
+    authenticate,
     recall(secret) {
       const print = secret === undefined ? undefined : proven.get(secret)
       const known = print && secrets.recall(print.id)
       return known && timingSafeEqual(known.digest, print.digest) ? known.caller : undefined
     },
-    async authenticate(secret) {
-      if (secret !== undefined && mayBeSecret(secret)) {
-        const print = fingerprint(secret)
-        const known = await secrets.find(print.id)
-        if (known && timingSafeEqual(known.digest, print.digest)) {
-          proven.set(secret, print)
-          return known.caller
-        }
-      }
-      if (!(await isClosed())) return { ok: true, client: '', scopes: EVERYTHING, open: true }
-      return refused({
-        code: 'unauthenticated',
-        detail:
-          secret === undefined
-            ? 'send an API key: "Authorization: Bearer <api key>"'
-            : 'this API key is unknown, or was revoked or replaced; ask whoever runs the service for a new one',
-      })
+    async identify(secret) {
+      const caller = await authenticate(secret)
+      const secret_id = caller.ok && !caller.open && secret !== undefined ? fingerprint(secret).id : undefined
+      return { caller, secret_id }
+    },
+    recallId: (secret_id) => secrets.recall(secret_id)?.caller,
+    async authenticateId(secret_id) {
+      const known = await secrets.find(secret_id)
+      return known?.caller ?? refused({ code: 'unauthenticated', detail: 'this session has ended; log in again' })
     },
   }
 }

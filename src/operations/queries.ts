@@ -357,3 +357,9 @@ export async function selectServerVersion(db: Knex): Promise<string> {
   )
   return server!.version
 }
+
+/** The database's clock. */
+export async function selectClock(db: Knex): Promise<Date> {
+  const [row] = await rows<{ now: Date }>(db, 'SELECT clock_timestamp() AS now')
+  return row!.now
+}

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
 import { isUnavailable } from '../database/sqlstate.ts'
 import { DatabaseUnavailable } from '../errors.ts'
+import { check, type Check, type Finding } from './finding.ts'
 import {
   allowWorkMemory,
   selectCountersOutOfBounds,
@@ -14,20 +15,16 @@ import {
   type LineFault,
   type Totals,
 } from './queries.ts'
+import { checkStorefront } from './verify_storefront.ts'
 
 /** Findings named per kind of fault; the rest are only counted. */
 const FINDINGS_MAX = 100
 
-/** One SKU or reservation that breaks a promise, and what to do about it. */
-export type Finding = { sku: string | null; reservation_id: string | null; detail: string; next_step: string }
-
-/** One promise of the design: how many break it, the first of them by name. */
-export type Check = { promise: number; title: string; broken: number; findings: Finding[] }
-
 export type VerifyReport = Totals & { clean: boolean; checks: Check[]; duration_ms: number }
 
 /**
- * Checks promises 1 to 5 over the whole database, on one snapshot, and repairs nothing: a wrong number is evidence.
+ * Checks promises 1 to 5 and those of the storefront over the whole database, on one snapshot, and repairs nothing: a wrong
+ * number is evidence.
  *
  * It reads every counter, reservation and ledger row: three minutes for ten million reservations with 22 million ledger
  * rows (PostgreSQL 18, four shared cores), sorting on disk what does not fit into memory. It takes no locks that writers
@@ -59,6 +56,7 @@ export async function verify(db: Knex): Promise<VerifyReport> {
             (fault) => !isEndFault(fault),
           ),
           lineCheck(5, 'every reservation reaches exactly one end', lines, isEndFault),
+          ...(await checkStorefront(tx, FINDINGS_MAX)),
         ]
         const clean = checks.every(({ broken }) => broken === 0)
         return { ...totals, clean, checks, duration_ms: Math.round(performance.now() - started_at) }
@@ -69,15 +67,6 @@ export async function verify(db: Knex): Promise<VerifyReport> {
     if (isUnavailable(error)) throw new DatabaseUnavailable('none', error)
     throw error
   }
-}
-
-function check<Fault extends { broken: number }>(
-  promise: number,
-  title: string,
-  faults: readonly Fault[],
-  describe: (fault: Fault) => Finding,
-): Check {
-  return { promise, title, broken: faults[0]?.broken ?? 0, findings: faults.map(describe) }
 }
 
 function lineCheck(

@@ -11,6 +11,15 @@ export type EventType =
   | 'reservation.extended'
   | 'stock.sold_out'
   | 'stock.back'
+  | 'order.created'
+  | 'order.paid'
+  | 'order.payment_failed'
+  | 'order.cancelled'
+  | 'order.expired'
+  | 'order.refund_required'
+  | 'order.refunded'
+  | 'order.partially_refunded'
+  | 'payment.failed'
 
 /** An event before it has its position; `data` is JSON. */
 export type EventDraft = { type: EventType; data: string }

@@ -252,7 +252,9 @@ async function claimAndClose(
 }
 
 function runsHooks({ onClosed }: FlightDeps, plan: Plan): boolean {
-  return onClosed !== undefined && plan.closed.size > 0
+  if (onClosed === undefined) return false
+  for (const closed of plan.closed.values()) if (onClosed.concerns?.(closed) ?? true) return true
+  return false
 }
 
 /** The phase of the statement that failed. */

@@ -26,6 +26,8 @@ export type Reservation = {
 
 /** What a caller asks for. Bounds are checked at the door (`schemas.ts`); lines of one SKU may repeat here. */
 export type ReserveRequest = {
+  /** Given by a caller who writes down what refers to the hold before the hold's counters are locked; a UUIDv7. */
+  id?: string
   lines: Line[]
   customer_id?: string
   reference?: string

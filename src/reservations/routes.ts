@@ -13,7 +13,8 @@ import {
   BulkReleaseSchema,
   ConfirmSchema,
   ExtendSchema,
-  QUANTITY_MAX,
+  findExcess,
+  NO_FAULTS,
   ReleaseSchema,
   reserveBatchSchema,
   ReservationFilters,
@@ -98,22 +99,6 @@ function reserved(result: Result<Reserved>): Answer {
   const Location = `${RESERVE_PATH}/${reservation.id}`
   return answer(201, reservationJson(reservation), replayed ? { Location, ...REPLAYED } : { Location })
 }
-
-/** Lines of one SKU are summed before they are held, so it is the sum that has a bound. */
-function findExcess(lines: readonly Line[], path: string): Fault[] {
-  if (lines.length === 1) return NO_FAULTS
-  const sums = new Map<string, number>()
-  for (const { sku, quantity } of lines) sums.set(sku, (sums.get(sku) ?? 0) + quantity)
-  for (const [sku, sum] of sums) {
-    if (sum > QUANTITY_MAX) {
-      const message = `must not ask for more than ${QUANTITY_MAX} units of one SKU: ${JSON.stringify(sku)} adds up to ${sum}`
-      return [{ path: `${path}/lines`, message }]
-    }
-  }
-  return NO_FAULTS
-}
-
-const NO_FAULTS: Fault[] = []
 
 function confirm({ reservations }: ReservationRoutesDeps): Route {
   return route({

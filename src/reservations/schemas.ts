@@ -1,6 +1,7 @@
 import { Type } from 'typebox'
+import type { Fault } from '../errors.ts'
 import { Reference, Sku, Time } from '../stock/schemas.ts'
-import type { Status } from './reservation.ts'
+import type { Line, Status } from './reservation.ts'
 
 /** The shapes of reservations on the wire. They validate, and they are the document. */
 
@@ -152,4 +153,20 @@ export const ReservationFilters = {
   customer_id: Type.Optional(Customer),
   reference: Type.Optional(Reference),
   expires_before: Type.Optional(Time),
+}
+
+export const NO_FAULTS: Fault[] = []
+
+/** Lines of one SKU are summed before they are held, so it is the sum that has a bound. */
+export function findExcess(lines: readonly Line[], path: string): Fault[] {
+  if (lines.length === 1) return NO_FAULTS
+  const sums = new Map<string, number>()
+  for (const { sku, quantity } of lines) sums.set(sku, (sums.get(sku) ?? 0) + quantity)
+  for (const [sku, sum] of sums) {
+    if (sum > QUANTITY_MAX) {
+      const message = `must not ask for more than ${QUANTITY_MAX} units of one SKU: ${JSON.stringify(sku)} adds up to ${sum}`
+      return [{ path: `${path}/lines`, message }]
+    }
+  }
+  return NO_FAULTS
 }

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { describeError } from '../database/sqlstate.ts'
 import type { Metrics } from '../metrics.ts'
+import { quietLogger } from '../schedule.ts'
 import { expireBatch, expireOverdue, findKeptLocked } from './expire.ts'
 import type { ClosingHooks } from './hooks.ts'
 import { forgetSetAside, noteSweepFinished, noteSweepStarted, type Take } from './queries.ts'
@@ -197,14 +198,4 @@ function finish(deps: SweeperDeps, summary: SweepSummary, error: unknown): Promi
   const { expired, set_aside } = summary
   const message = error === null ? null : describeError(error)
   return noteSweepFinished(deps.db, { instance: deps.instance, expired, set_aside, error: message })
-}
-
-/** node-cron prints to the console unless it is given a logger. */
-function quietLogger(log: Logger): NonNullable<NonNullable<Parameters<typeof schedule>[2]>['logger']> {
-  return {
-    info: (message) => log.debug(message),
-    warn: (message) => log.warn(message),
-    error: (message, error) => log.error({ err: error ?? message }, 'the sweep schedule failed'),
-    debug: (message, error) => log.debug({ err: error ?? message }, 'the sweep schedule'),
-  }
 }

@@ -38,13 +38,8 @@ export async function adjustStock(db: Knex, request: Adjustment): Promise<Result
         claiming = false
         if (earlier !== undefined) return earlier
       }
-      const refusal = await apply(tx, request)
-      if (refusal !== undefined) return rollback(refused(refusal))
-      const levels = await readLevels(
-        tx,
-        request.items.map((item) => item.sku),
-      )
-      return ok({ levels, replayed: false })
+      const adjusted = await adjustStockIn(tx, request)
+      return adjusted.ok ? adjusted : rollback(adjusted)
     })
   } catch (error) {
     if (!isLockTimeout(error)) throw error
@@ -54,6 +49,23 @@ export async function adjustStock(db: Knex, request: Adjustment): Promise<Result
         : { code: 'overloaded', detail: 'Another transaction holds the counter of one of these SKUs.' },
     )
   }
+}
+
+/**
+ * {@link adjustStock} without a key in the caller's transaction, which must be rolled back if this is refused. It locks
+ * counters, which come last of all.
+ */
+export async function adjustStockIn(
+  tx: Knex.Transaction,
+  request: Pick<Adjustment, 'items' | 'reference'>,
+): Promise<Result<Adjusted>> {
+  const refusal = await apply(tx, request)
+  if (refusal !== undefined) return refused(refusal)
+  const levels = await readLevels(
+    tx,
+    request.items.map((item) => item.sku),
+  )
+  return ok({ levels, replayed: false })
 }
 
 async function claim(
@@ -70,7 +82,10 @@ async function claim(
   return ok({ levels: await readLevels(tx, earlier.skus), replayed: true })
 }
 
-async function apply(tx: Knex.Transaction, request: Adjustment): Promise<Refusal | undefined> {
+async function apply(
+  tx: Knex.Transaction,
+  request: Pick<Adjustment, 'items' | 'reference'>,
+): Promise<Refusal | undefined> {
   const skus = [...new Set(request.items.map((item) => item.sku))]
   const levels = new Map((await lockLevels(tx, skus)).map((level) => [level.sku, level]))
   const unknown = skus.filter((sku) => !levels.has(sku))

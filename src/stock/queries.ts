@@ -26,6 +26,27 @@ export function selectLevelPage(
   )
 }
 
+/** A changed level and the next horizon; `sku` is null in the one row that stands for no change. */
+export type ChangedRow = { horizon: string } & (Level | { sku: null })
+
+/**
+ * Levels whose row was written by a transaction that had not ended at the horizon: the oldest one that was running when the
+ * snapshot before was taken. A time can't stand in for it, because rows are committed later than they are stamped, and an
+ * index can't help, because one on a column that changes would cost every buyer the heap-only update. age() keeps the
+ * comparison right when transaction numbers wrap around. One statement, so that both columns rest on one snapshot.
+ */
+export function selectChangedLevels(db: Executor, horizon: string | null, limit: number): Promise<ChangedRow[]> {
+  return rows<ChangedRow>(
+    db,
+    `SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS horizon, s.*
+     FROM (SELECT) AS one LEFT JOIN (
+       SELECT ${LEVEL} FROM stock WHERE age(xmin) <= age(coalesce(?::xid8, pg_snapshot_xmin(pg_current_snapshot()))::xid)
+       LIMIT ?
+     ) AS s ON true`,
+    [horizon, limit],
+  )
+}
+
 export type MovedRow = {
   sku: string
   /** The counters as they were when the lock was had. */

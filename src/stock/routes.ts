@@ -1,10 +1,11 @@
 import { Type } from 'typebox'
 import type { Fault, Result } from '../errors.ts'
+import type { StreamEvent } from '../http/event_stream.ts'
 import { matchesNone, readIfMatch, refuseIfMatch } from '../http/etag.ts'
 import { idempotencyOf } from '../http/idempotency.ts'
 import { findBadText } from '../http/json.ts'
 import { decodeCursor, LIMIT_DEFAULT, listJson, pageJson, PageQuery } from '../http/pagination.ts'
-import { answer, refuseWith, route, type Route } from '../http/route.ts'
+import { answer, refuseWith, route, streamFrom, type Route } from '../http/route.ts'
 import type { Adjusted, Adjustment } from './adjust.ts'
 import type { LedgerEntry } from './ledger.ts'
 import type { Level } from './levels.ts'
@@ -20,8 +21,10 @@ import {
   SetStockItems,
   SkuParams,
   StockQuery,
+  StreamQuery,
 } from './schemas.ts'
 import type { SetResult } from './set.ts'
+import type { Watch } from './watch.ts'
 
 /** The stock room's functions, bound to their pools. */
 export type StockRoutesDeps = {
@@ -34,11 +37,12 @@ export type StockRoutesDeps = {
   ) => Promise<Result<SetResult>>
   adjustStock: (request: Adjustment) => Promise<Result<Adjusted>>
   readLedger: (sku: string, page: { limit: number; before_seq?: number }) => Promise<LedgerEntry[] | undefined>
+  watch: Watch['join']
 }
 
 /** Counters: read, set, adjust, and their history. */
 export function stockRoutes(stock: StockRoutesDeps): Route[] {
-  return [readOne(stock), list(stock), setOne(stock), setMany(stock), adjust(stock), ledger(stock)]
+  return [readOne(stock), list(stock), setOne(stock), setMany(stock), adjust(stock), ledger(stock), watch(stock)]
 }
 
 const TAG = 'Stock'
@@ -226,6 +230,47 @@ function ledger(stock: StockRoutesDeps): Route {
       return answer(200, pageJson(entries, { limit, toJson: ledgerEntryJson, cursorOf: (entry) => entry.seq }))
     },
   })
+}
+
+function watch(stock: StockRoutesDeps): Route {
+  return route({
+    method: 'GET',
+    path: '/v1/streams/stock',
+    operation_id: 'streamStock',
+    tag: TAG,
+    summary: 'Watch stock',
+    description:
+      'Server-sent events: the `data` of each is a Level, sent when it has changed, at most five times a second for each SKU. ' +
+      'With `sku` each named one is sent at the beginning too. Without it only changes are: read the list after the stream has ' +
+      'begun, and keep whichever has the greater `seq`; a stream that ends at once after a great many changes is begun anew.',
+    scope: 'read',
+    query: StreamQuery,
+    responses: {
+      200: {
+        description: 'Levels, until either side ends it.',
+        schema: Type.String(),
+        content_type: 'text/event-stream',
+      },
+    },
+    refusals: ['overloaded'],
+    handle: ({ query }) =>
+      streamFrom((stream) =>
+        stock.watch({
+          skus: query.sku === undefined ? undefined : [...new Set(query.sku)],
+          tell: (levels) => stream.send(levels.map(eventOf)),
+          end: () => stream.end(),
+        }),
+      ),
+  })
+}
+
+/** Many are told of one level, which is made into text once. */
+const events = new WeakMap<Level, StreamEvent>()
+
+function eventOf(level: Level): StreamEvent {
+  let event = events.get(level)
+  if (event === undefined) events.set(level, (event = { key: level.sku, json: levelJson(level) }))
+  return event
 }
 
 function itemsJson(levels: readonly Level[]): string {

@@ -11,13 +11,18 @@ const ITEMS_MAX = 1000
 /** SKUs that one read may name. */
 const SKUS_MAX = 200
 
+/** Text on one line: no control characters, no space at either end. */
+export const ONE_LINE = {
+  pattern: '^(?!\\s)[^\\p{Cc}]*(?<!\\s)$',
+  'x-pattern-message': 'must have no control characters and no space at either end',
+}
+
 export const Sku = Type.String({
   description: 'Names what is counted. Case-sensitive; percent-encoded in a path.',
   examples: ['TSHIRT-M-BLACK'],
   minLength: 1,
   maxLength: 128,
-  pattern: '^(?!\\s)[^\\p{Cc}]*(?<!\\s)$',
-  'x-pattern-message': 'must have no control characters and no space at either end',
+  ...ONE_LINE,
 })
 
 export const Time = Type.String({ format: 'date-time', description: 'ISO 8601, UTC, with milliseconds.' })
@@ -117,6 +122,19 @@ export const StockQuery = Type.Object(
     ),
     available: Type.Optional(
       Type.Boolean({ description: 'true: only SKUs with units available; false: all of them, the default.' }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+export const StreamQuery = Type.Object(
+  {
+    sku: Type.Optional(
+      Type.Array(Sku, {
+        minItems: 1,
+        maxItems: SKUS_MAX,
+        description: 'Repeat it to watch many; one that does not exist yet is told when it does.',
+      }),
     ),
   },
   { additionalProperties: false },

@@ -35,8 +35,8 @@ function columnsOfDiagram(text: string): Column[] {
   const columns: Column[] = []
   for (const [, table = '', body = ''] of diagram.matchAll(/^ {2}(\w+) \{\n([\s\S]*?)^ {2}\}/gm)) {
     for (const line of body.trim().split('\n')) {
-      const [type = '', column = '', key] = line.trim().split(/\s+/)
-      columns.push({ table, column, type, primary: key === 'PK', foreign: key === 'FK' })
+      const [type = '', column = '', ...keys] = line.trim().split(/[\s,]+/)
+      columns.push({ table, column, type, primary: keys.includes('PK'), foreign: keys.includes('FK') })
     }
   }
   return columns

@@ -157,6 +157,22 @@ describe('refusals', () => {
     [{ code: 'stock_below_reserved', sku: 'A', temp_reserved_stock: 3 }, 409, {}],
     [{ code: 'stock_limit', sku: 'A' }, 409, {}],
     [{ code: 'precondition_failed', seq: 7 }, 412, { seq: 7 }],
+    [{ code: 'product_not_found', id: 'p' }, 404, {}],
+    [{ code: 'sku_not_on_sale', sku: 'A' }, 404, { code: 'sku_not_found' }],
+    [{ code: 'skus_not_on_sale', skus: ['A'] }, 422, { code: 'sku_not_found', skus: ['A'] }],
+    [{ code: 'sku_taken', sku: 'A', product_id: null }, 409, { sku: 'A', product_id: null }],
+    [{ code: 'sku_taken', sku: 'A', product_id: 'p' }, 409, { sku: 'A', product_id: 'p' }],
+    [{ code: 'customer_not_found', id: 'c' }, 404, {}],
+    [{ code: 'unknown_customer', id: 'c' }, 422, { code: 'customer_not_found' }],
+    [{ code: 'insufficient_balance', balance: 5, amount: 7 }, 409, { balance: 5, amount: 7 }],
+    [{ code: 'balance_limit' }, 409, {}],
+    [{ code: 'cart_limit', detail: 'a cart has at most 100 lines' }, 409, {}],
+    [{ code: 'coupon_not_found', coupon: 'C' }, 404, {}],
+    [{ code: 'unknown_coupon', coupon: 'C' }, 422, { code: 'coupon_not_found' }],
+    [{ code: 'coupon_exists', coupon: 'C' }, 409, {}],
+    [{ code: 'coupon_exhausted', quantity: 30 }, 409, {}],
+    [{ code: 'coupon_already_issued', number: 3 }, 409, { number: 3 }],
+    [{ code: 'coupon_already_used', order_id: 'o' }, 409, { order_id: 'o' }],
     [{ code: 'idempotency_key_in_use' }, 409, { retry_after: '1' }],
     [{ code: 'idempotency_key_reused' }, 422, {}],
     [{ code: 'overloaded', detail: 'too many' }, 503, { outcome: 'none', retry_after: '1' }],
@@ -227,6 +243,10 @@ describe('failures', () => {
     const answer = await call(app, 'POST', RESERVATIONS, { body: 'not even JSON' })
     expect(answer).toMatchObject({ status: 503, body: { code: 'overloaded', outcome: 'none' } })
     expect(await call(app, 'GET', RESERVATIONS)).toMatchObject({ status: 200 })
+    const { coupons } = fakeDeps()
+    const full = await serving({ coupons: { ...coupons, issuer: { ...coupons.issuer, hasRoom: () => false } } })
+    const issue = await call(full, 'POST', '/v1/coupons/C/issues', { body: 'not even JSON' })
+    expect(issue).toMatchObject({ status: 503, body: { code: 'overloaded', outcome: 'none' } })
   })
 
   test('without room for reserves a customer who has paid is still let in', async () => {

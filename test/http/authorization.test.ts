@@ -1,6 +1,7 @@
 import { refused } from '../../src/errors.ts'
 import type { AppDeps } from '../../src/http/app.ts'
 import type { Scope } from '../../src/http/route.ts'
+import { authenticatorOf, fakeDeps, productOf } from './fakes.ts'
 import { call, serveFakes, type Serving } from './serving.ts'
 
 /** Who may do what, and who is kept out. */
@@ -12,17 +13,12 @@ const KEYS: Record<string, Scope[]> = {
 }
 
 const withKeys: Pick<AppDeps, 'authenticator'> = {
-  authenticator: {
-    recall: () => undefined,
-    authenticate: (secret) => {
-      const scopes = secret === undefined ? undefined : KEYS[secret]
-      return Promise.resolve(
-        scopes === undefined
-          ? refused({ code: 'unauthenticated', detail: 'send an API key' })
-          : { ok: true as const, client: secret!, scopes: new Set(scopes), open: false },
-      )
-    },
-  },
+  authenticator: authenticatorOf((secret) => {
+    const scopes = secret === undefined ? undefined : KEYS[secret]
+    return scopes === undefined
+      ? refused({ code: 'unauthenticated', detail: 'send an API key' })
+      : { ok: true, client: secret!, scopes: new Set(scopes), open: false }
+  }),
 }
 
 let open: Serving
@@ -37,13 +33,15 @@ afterAll(() => Promise.all([open.close(), closed.close()]))
 
 const ID = '01941f29-7c00-7000-8000-000000000000'
 const reservation = { lines: [{ sku: 'A', quantity: 1 }] }
-const calls: { method: string; path: string; body?: unknown; scope: Scope }[] = [
+const product = { name: 'x', skus: [{ sku: 'A', price: 1, stock: 1 }] }
+const calls: { method: string; path: string; body?: unknown; keyed?: true; scope: Scope }[] = [
   { method: 'GET', path: '/v1/stock/A', scope: 'read' },
   { method: 'GET', path: '/v1/stock', scope: 'read' },
   { method: 'GET', path: '/v1/stock/A/ledger', scope: 'read' },
   { method: 'GET', path: '/v1/reservations', scope: 'read' },
   { method: 'GET', path: '/v1/events', scope: 'read' },
   { method: 'GET', path: '/v1/stats', scope: 'read' },
+  { method: 'GET', path: '/v1/streams/stock', scope: 'read' },
   { method: 'POST', path: '/v1/reservations', body: reservation, scope: 'reserve' },
   { method: 'POST', path: '/v1/reservations/batch', body: { reservations: [reservation] }, scope: 'reserve' },
   { method: 'POST', path: `/v1/reservations/${ID}/confirm`, scope: 'reserve' },
@@ -51,18 +49,46 @@ const calls: { method: string; path: string; body?: unknown; scope: Scope }[] = 
   { method: 'POST', path: `/v1/reservations/${ID}/extend`, body: { ttl_seconds: 1 }, scope: 'reserve' },
   { method: 'POST', path: '/v1/reservations/confirm', body: { ids: [ID] }, scope: 'reserve' },
   { method: 'POST', path: '/v1/reservations/release', body: { ids: [ID] }, scope: 'reserve' },
+  { method: 'GET', path: '/v1/products', scope: 'read' },
+  { method: 'GET', path: '/v1/products?status=active', scope: 'read' },
+  { method: 'GET', path: `/v1/products/${ID}`, scope: 'read' },
+  { method: 'GET', path: '/v1/products?status=draft', scope: 'admin' },
+  { method: 'POST', path: '/v1/products', body: product, scope: 'admin' },
+  { method: 'PATCH', path: `/v1/products/${ID}`, body: { name: 'x' }, scope: 'admin' },
+  { method: 'POST', path: '/v1/customers', body: { name: 'Kim' }, scope: 'reserve' },
+  { method: 'GET', path: `/v1/customers/${ID}`, scope: 'read' },
+  { method: 'GET', path: `/v1/customers/${ID}/ledger`, scope: 'read' },
+  { method: 'POST', path: `/v1/customers/${ID}/charges`, body: { amount: 1 }, keyed: true, scope: 'admin' },
+  { method: 'GET', path: `/v1/customers/${ID}/cart`, scope: 'read' },
+  { method: 'POST', path: `/v1/customers/${ID}/cart`, body: { sku: 'A', quantity: 1 }, scope: 'reserve' },
+  { method: 'PUT', path: `/v1/customers/${ID}/cart/A`, body: { quantity: 1 }, scope: 'reserve' },
+  { method: 'DELETE', path: `/v1/customers/${ID}/cart/A`, scope: 'reserve' },
+  { method: 'GET', path: `/v1/customers/${ID}/coupons`, scope: 'read' },
+  { method: 'POST', path: '/v1/coupons', body: { code: 'C', discount_percent: 1, quantity: 1 }, scope: 'admin' },
+  { method: 'GET', path: '/v1/coupons/C', scope: 'read' },
+  { method: 'POST', path: '/v1/coupons/C/issues', body: { customer_id: ID }, scope: 'reserve' },
   { method: 'PUT', path: '/v1/stock/A', body: { stock: 1 }, scope: 'admin' },
   { method: 'PUT', path: '/v1/stock', body: { items: [{ sku: 'A', stock: 1 }] }, scope: 'admin' },
   { method: 'POST', path: '/v1/stock/adjustments', body: { items: [{ sku: 'A', delta: 1 }] }, scope: 'admin' },
 ]
 
-test.each(calls)('$method $path needs the scope $scope', async ({ method, path, body, scope }) => {
+test.each(calls)('$method $path needs the scope $scope', async ({ method, path, body, keyed, scope }) => {
   for (const [secret, scopes] of Object.entries(KEYS)) {
-    const headers = { Authorization: `Bearer ${secret}` }
+    const headers = { Authorization: `Bearer ${secret}`, ...(keyed && { 'Idempotency-Key': 'k' }) }
     const { status, body: said } = await call(closed, method, path, { body, headers })
     const allowed = scopes.includes(scope) || scopes.includes('admin')
     expect([secret, status < 300 ? 'served' : said.code]).toEqual([secret, allowed ? 'served' : 'forbidden'])
   }
+})
+
+test('a draft does not exist for who may only read', async () => {
+  const { catalog } = fakeDeps()
+  const readProduct = (id: string) => Promise.resolve(productOf({ id, status: 'draft' as const }))
+  const app = await serveFakes({ ...withKeys, catalog: { ...catalog, readProduct } })
+  const get = async (secret: string) =>
+    (await call(app, 'GET', `/v1/products/${ID}`, { headers: { Authorization: `Bearer ${secret}` } })).status
+  expect([await get('read-key'), await get('admin-key')]).toEqual([404, 200])
+  await app.close()
 })
 
 test('without a valid key nothing but health and documentation is served', async () => {
@@ -130,7 +156,7 @@ test('an address that fails again and again is told to wait, while a key that wa
   let asked = 0
   const app = await serveFakes({
     authenticator: {
-      recall: () => undefined,
+      ...withKeys.authenticator,
       authenticate: (secret) => {
         asked++
         return withKeys.authenticator.authenticate(secret)

@@ -10,6 +10,7 @@ afterAll(() => serving.close())
 
 const line = { sku: 'A', quantity: 1 }
 const ID = '01941f29-7c00-7000-8000-000000000000'
+const UNKNOWN = '01941f29-7c00-7000-8000-00000000000f'
 const RESERVATIONS = '/v1/reservations'
 type Case = {
   it: string
@@ -182,6 +183,7 @@ const cases: Case[] = [
   bad('a cursor of another list', `/v1/stock/A/ledger?cursor=${cursorOf('a')}`, undefined, 'query/cursor', get),
   bad('a position below zero', '/v1/events?after=-1', undefined, 'query/after', get),
   bad('a query that is not UTF-8', '/v1/events?after=%ff', undefined, 'query', get),
+  ...storefrontCases(),
   { it: 'half a body', path: RESERVATIONS, body: '{"lines":[', status: 400, code: 'malformed_json' },
   { it: 'an empty body', path: RESERVATIONS, body: '', status: 400, code: 'malformed_json' },
   { it: 'no body', path: RESERVATIONS, status: 400, code: 'malformed_json' },
@@ -250,6 +252,120 @@ const cases: Case[] = [
   { it: 'a wrong method', method: 'DELETE', path: '/v1/stock/A', status: 405, code: 'method_not_allowed' },
   { it: 'a method that nobody knows', method: 'PURGE', path: '/v1/stock/A', status: 405, code: 'method_not_allowed' },
 ]
+
+function storefrontCases(): Case[] {
+  const products = '/v1/products'
+  const customers = '/v1/customers'
+  const cart = `${customers}/${ID}/cart`
+  const coupons = '/v1/coupons'
+  const patch = { method: 'PATCH' }
+  const keyed = { headers: { 'Idempotency-Key': 'k' } }
+  const sku = { sku: 'A', price: 1, stock: 1 }
+  const inSize = (size: string, name = size) => ({ ...sku, sku: name, options: { size } })
+  const product = (...skus: unknown[]) => ({ name: 'x', skus })
+  const coupon = { code: 'C', discount_percent: 10, quantity: 1 }
+  const notFound = (it: string, method: string, path: string, code: string, body?: unknown): Case => {
+    return { it, method, path, body, status: 404, code, ...keyed }
+  }
+  return [
+    bad('a product without a name', products, { skus: [sku] }, '/name'),
+    bad('a name of a space', products, { ...product(sku), name: ' ' }, '/name'),
+    bad('a name of 256 characters', products, { ...product(sku), name: 'x'.repeat(256) }, '/name'),
+    bad('a name on two lines', products, { ...product(sku), name: 'a\nb' }, '/name'),
+    bad('a description that is null', products, { ...product(sku), description: null }, '/description'),
+    bad('a picture that is a script', products, { ...product(sku), image: 'javascript:alert(1)' }, '/image'),
+    bad('a picture on whatever host', products, { ...product(sku), image: '//evil.example/x' }, '/image'),
+    bad('an unknown status of a product', products, { ...product(sku), status: 'gone' }, '/status'),
+    bad('a product without SKUs', products, product(), '/skus'),
+    bad('201 SKUs', products, product(...Array.from({ length: 201 }, (_, i) => inSize(`${i}`))), '/skus'),
+    bad('a SKU without a price', products, product({ sku: 'A', stock: 1 }), '/skus/0/price'),
+    bad('a price below zero', products, product({ ...sku, price: -1 }), '/skus/0/price'),
+    bad('a price with a fraction', products, product({ ...sku, price: 9.99 }), '/skus/0/price'),
+    bad('a price above two thousand million', products, product({ ...sku, price: 2_000_000_001 }), '/skus/0/price'),
+    bad('a SKU without stock', products, product({ sku: 'A', price: 1 }), '/skus/0/stock'),
+    bad('options that are none', products, product({ ...sku, options: {} }), '/skus/0/options'),
+    bad('an option that is a number', products, product({ ...sku, options: { size: 42 } }), '/skus/0/options/size'),
+    bad('an option without a value', products, product({ ...sku, options: { size: '' } }), '/skus/0/options/size'),
+    bad('an option without a name', products, product({ ...sku, options: { '': 'M' } }), '/skus/0/options'),
+    bad(
+      'six options',
+      products,
+      product({ ...sku, options: { a: '1', b: '2', c: '3', d: '4', e: '5', f: '6' } }),
+      '/skus/0/options',
+    ),
+    bad('two SKUs without options', products, product(sku, { ...sku, sku: 'B' }), '/skus/1/options'),
+    bad(
+      'one SKU with options and one without',
+      products,
+      product(inSize('M'), { ...sku, sku: 'B' }),
+      '/skus/1/options',
+    ),
+    bad('a combination twice', products, product(inSize('M'), inSize('M', 'N')), '/skus/1/options'),
+    bad('a SKU twice', products, product(inSize('M', 'A'), inSize('L', 'A')), '/skus/1/sku'),
+    bad(
+      'SKUs with different options',
+      products,
+      product(inSize('M'), { ...sku, sku: 'B', options: { color: 'red' } }),
+      '/skus/1/options',
+    ),
+    bad('a change of nothing', `${products}/${ID}`, {}, '', patch),
+    bad('a change of what nobody changes', `${products}/${ID}`, { id: ID }, '/id', patch),
+    bad('a name that is null', `${products}/${ID}`, { name: null }, '/name', patch),
+    bad('an unknown status to list', `${products}?status=gone`, undefined, 'query/status', get),
+    bad('a cursor that is no id', `${products}?cursor=${cursorOf('a')}`, undefined, 'query/cursor', get),
+    bad('a customer without a name', customers, {}, '/name'),
+    bad('a customer with a balance', customers, { name: 'Kim', balance: 1 }, '/balance'),
+    bad('a charge without a key', `${customers}/${ID}/charges`, { amount: 1 }, 'header/Idempotency-Key'),
+    bad('a charge of nothing', `${customers}/${ID}/charges`, { amount: 0 }, '/amount', keyed),
+    bad('a charge below zero', `${customers}/${ID}/charges`, { amount: -5 }, '/amount', keyed),
+    bad('a charge with a fraction', `${customers}/${ID}/charges`, { amount: 0.5 }, '/amount', keyed),
+    bad('a charge beyond a million million', `${customers}/${ID}/charges`, { amount: 1e12 + 1 }, '/amount', keyed),
+    bad('a charge as text', `${customers}/${ID}/charges`, { amount: '5' }, '/amount', keyed),
+    bad(
+      'a cursor of another ledger',
+      `${customers}/${ID}/ledger?cursor=${cursorOf('a')}`,
+      undefined,
+      'query/cursor',
+      get,
+    ),
+    bad('an addition of no units', cart, { sku: 'A', quantity: 0 }, '/quantity'),
+    bad('an addition of a million and one units', cart, { sku: 'A', quantity: 1_000_001 }, '/quantity'),
+    bad('an addition of half a unit', cart, { sku: 'A', quantity: 0.5 }, '/quantity'),
+    bad('an addition without a SKU', cart, { quantity: 1 }, '/sku'),
+    bad('a cart line of no units', `${cart}/A`, { quantity: 0 }, '/quantity', put),
+    bad('a cart line of a SKU that ends with a space', `${cart}/A%20`, { quantity: 1 }, 'path/sku', put),
+    bad('a coupon without a code', coupons, { discount_percent: 10, quantity: 1 }, '/code'),
+    bad('a code of 65 characters', coupons, { ...coupon, code: 'x'.repeat(65) }, '/code'),
+    bad('a coupon that gives nothing', coupons, { code: 'C', quantity: 1 }, '/discount_percent'),
+    bad('a coupon that gives both', coupons, { ...coupon, discount_amount: 5 }, '/discount_amount'),
+    bad('a coupon of 0 percent', coupons, { ...coupon, discount_percent: 0 }, '/discount_percent'),
+    bad('a coupon of 101 percent', coupons, { ...coupon, discount_percent: 101 }, '/discount_percent'),
+    bad('a coupon of an amount of 0', coupons, { code: 'C', discount_amount: 0, quantity: 1 }, '/discount_amount'),
+    bad('a coupon of which there is none', coupons, { ...coupon, quantity: 0 }, '/quantity'),
+    bad('a coupon of which there are too many', coupons, { ...coupon, quantity: 1_000_001 }, '/quantity'),
+    bad('a coupon for nobody', `${coupons}/C/issues`, {}, '/customer_id'),
+    bad('a coupon for who can be no customer', `${coupons}/C/issues`, { customer_id: 'Kim' }, '/customer_id'),
+    bad(
+      "a cursor of another customer's list",
+      `${customers}/${ID}/coupons?cursor=${cursorOf(7)}`,
+      undefined,
+      'query/cursor',
+      get,
+    ),
+    notFound('a product id that is no UUID', 'GET', `${products}/7`, 'product_not_found'),
+    notFound('an unknown product', 'GET', `${products}/${UNKNOWN}`, 'product_not_found'),
+    notFound('a change of a product id that is no UUID', 'PATCH', `${products}/7`, 'product_not_found', { name: 'x' }),
+    notFound('a customer id that is no UUID', 'GET', `${customers}/7`, 'customer_not_found'),
+    notFound('an unknown customer', 'GET', `${customers}/${UNKNOWN}`, 'customer_not_found'),
+    notFound('a ledger of no customer', 'GET', `${customers}/7/ledger`, 'customer_not_found'),
+    notFound('a charge to no customer', 'POST', `${customers}/7/charges`, 'customer_not_found', { amount: 1 }),
+    notFound('coupons of no customer', 'GET', `${customers}/7/coupons`, 'customer_not_found'),
+    notFound('a cart of no customer', 'GET', `${customers}/7/cart`, 'customer_not_found'),
+    notFound('a cart of an unknown customer', 'GET', `${customers}/${UNKNOWN}/cart`, 'customer_not_found'),
+    notFound('a cart line of no customer', 'DELETE', `${customers}/7/cart/A`, 'customer_not_found'),
+    notFound('an unknown coupon', 'GET', `${coupons}/missing`, 'coupon_not_found'),
+  ]
+}
 
 function bulkBody(path: string): unknown {
   return path === 'batch' ? { reservations: [{ lines: [line] }] } : { ids: [ID] }

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { Agent, request } from 'node:http'
 import { documentedProblems } from '../../src/http/problem.ts'
+import { verify } from '../../src/operations/verify.ts'
 import { findBroken } from '../factories.ts'
 import { call, serveService, type ServingService } from './serving.ts'
 
@@ -11,7 +12,22 @@ const agent = new Agent({ keepAlive: true, maxSockets: 4 })
 
 beforeAll(async () => {
   serving = await serveService({ A: 100, B: 0, 'ä/b c': 1_000_000_000 })
+  const made = async (path: string, given: object) =>
+    String(
+      (await call(serving, 'POST', path, { body: given, headers: { 'Idempotency-Key': `first ${path}` } })).body.id,
+    )
+  const skus = ['M', 'L'].map((size, i) => ({ sku: `TEE-${size}`, options: { size }, price: 2900, stock: 50 * i }))
+  known.set('{product}', await made('/v1/products', { name: 'Tee', skus }))
+  known.set('{customer}', await made('/v1/customers', { name: 'Kim' }))
+  await made('/v1/coupons', { code: 'C', discount_percent: 10, quantity: 3 })
 })
+
+/** What exists, by what stands for it in a path or body. */
+const known = new Map<string, string>()
+
+function named(given: string): string {
+  return given.replaceAll(/\{\w+\}/g, (name) => known.get(name) ?? name)
+}
 
 afterAll(async () => {
   agent.destroy()
@@ -20,7 +36,7 @@ afterAll(async () => {
 
 type Sent = { method: string; path: string; headers: Record<string, string>; body: string | Buffer | undefined }
 
-const RUNS = 1000
+const RUNS = 1500
 const CODES = new Set(documentedProblems().map(({ code }) => code))
 
 /** Text that is likely to be trouble: surrogates, control characters, other planes, long. */
@@ -30,6 +46,9 @@ const text = fc.oneof(
     'B',
     'ä/b c',
     'none',
+    'TEE-M',
+    'C',
+    '{customer}',
     '',
     ' ',
     '\0',
@@ -57,6 +76,15 @@ const line = fc.record({
   quantity: number,
 })
 const uuid = fc.oneof(fc.uuid(), text)
+const productSku = fc.record(
+  {
+    sku: text,
+    options: fc.oneof(fc.dictionary(text, text, { maxKeys: 2 }), anything),
+    price: number,
+    stock: number,
+  },
+  { requiredKeys: ['sku', 'price'] },
+)
 
 /** Objects that are almost right: known fields, each with a good value, a bad one, or absent. */
 const body = fc.oneof(
@@ -77,6 +105,23 @@ const body = fc.oneof(
   fc.record({ items: fc.array(fc.record({ sku: text, stock: number }), { maxLength: 4 }) }),
   fc.record({ items: fc.array(fc.record({ sku: text, delta: number, reason: text }), { maxLength: 4 }) }),
   fc.record({ ids: fc.array(uuid, { maxLength: 4 }), reason: text }, { requiredKeys: ['ids'] }),
+  fc.record(
+    {
+      name: text,
+      description: fc.oneof(text, anything),
+      image: fc.oneof(fc.webUrl(), text),
+      status: fc.oneof(fc.constantFrom('draft', 'active', 'archived'), text),
+      skus: fc.oneof({ weight: 4, arbitrary: fc.array(productSku, { maxLength: 3 }) }, anything),
+    },
+    { requiredKeys: ['name'] },
+  ),
+  fc.record({ amount: number }),
+  fc.record({ sku: text, quantity: number }),
+  fc.record(
+    { code: text, discount_percent: number, discount_amount: number, quantity: number },
+    { requiredKeys: ['code', 'quantity'] },
+  ),
+  fc.record({ customer_id: uuid }),
   fc.record({ on_expired: fc.oneof(fc.constantFrom('refuse', 'reacquire'), text) }),
   fc.record({ ttl_seconds: number }),
   fc.record({
@@ -131,6 +176,16 @@ const path = fc.oneof(
     .tuple(segment, fc.constantFrom('', '/confirm', '/release', '/extend'))
     .map(([id, verb]) => `/v1/reservations/${id}${verb}`),
   fc.tuple(segment, fc.constantFrom('', '/ledger')).map(([sku, part]) => `/v1/stock/${sku}${part}`),
+  fc.constantFrom('/v1/products', '/v1/products/{product}', '/v1/customers', '/v1/coupons', '/v1/coupons/C/issues'),
+  fc
+    .constantFrom('', '/charges', '/ledger', '/cart', '/cart/TEE-L', '/coupons')
+    .map((part) => `/v1/customers/{customer}${part}`),
+  fc
+    .tuple(segment, fc.constantFrom('', '/charges', '/ledger', '/cart', '/coupons'), segment)
+    .map(([id, part, sku]) => `/v1/customers/${id}${part}${part === '/cart' ? `/${sku}` : ''}`),
+  fc
+    .tuple(fc.constantFrom('products', 'coupons'), segment, fc.constantFrom('', '/issues'))
+    .map(([room, name, part]) => `/v1/${room}/${name}${part}`),
   raw.map((rest) => `/${rest}`),
 )
 const value = fc.string({ unit: fc.constantFrom(...'\t !"*,;=azAZ09äÿ/\\{}'), maxLength: 12 })
@@ -149,8 +204,8 @@ const headers = fc.record(
 )
 const wild: fc.Arbitrary<Sent> = fc.record({
   method: fc.oneof(
-    { weight: 6, arbitrary: fc.constantFrom('GET', 'POST', 'PUT') },
-    fc.constantFrom('HEAD', 'OPTIONS', 'DELETE', 'PATCH', 'QUERY', 'TRACE'),
+    { weight: 6, arbitrary: fc.constantFrom('GET', 'POST', 'PUT', 'PATCH', 'DELETE') },
+    fc.constantFrom('HEAD', 'OPTIONS', 'QUERY', 'TRACE'),
   ),
   path: fc.tuple(path, query).map(([at, parameters]) => {
     const search = parameters.map(([name, given]) => `${name}=${given}`).join('&')
@@ -208,7 +263,54 @@ const sound = fc.oneof(
       .map(([name, given]) => `/v1/reservations?${name}=${given}`),
     body: fc.constant(undefined),
   }),
+  { weight: 4, arbitrary: soundStorefront() },
 )
+
+function soundStorefront() {
+  const size = fc.oneof(fc.constantFrom('M', 'L', 'XL'), text)
+  const sku = fc.record({
+    sku: fc.oneof(fc.uuid(), fc.constantFrom('TEE-M', 'A', 'new'), text),
+    options: size.map((given) => ({ size: given })),
+    price: fc.oneof(fc.integer({ min: 0, max: 2e9 }), number),
+    stock: fc.oneof(fc.integer({ min: 0, max: 9 }), number),
+  })
+  const sold = fc.oneof({ weight: 4, arbitrary: fc.constantFrom('TEE-M', 'TEE-L') }, text)
+  const units = fc.oneof(fc.integer({ min: 1, max: 4 }), number)
+  const customer = '/v1/customers/{customer}'
+  const post = (at: string, given: fc.Arbitrary<unknown>) =>
+    fc.record({ method: fc.constant('POST'), path: fc.constant(at), body: given })
+  const at = (method: string, where: fc.Arbitrary<string>, given: fc.Arbitrary<unknown>) =>
+    fc.record({ method: fc.constant(method), path: where, body: given })
+  const cartLine = sold.map((name) => `${customer}/cart/${encodeURIComponent(name.toWellFormed())}`)
+  return fc.oneof(
+    post(
+      '/v1/products',
+      fc.record({ name: text, description: text, skus: fc.array(sku, { minLength: 1, maxLength: 3 }) }),
+    ),
+    at(
+      'PATCH',
+      fc.constant('/v1/products/{product}'),
+      fc.record({ name: text, skus: fc.array(sku, { minLength: 1, maxLength: 2 }) }, { requiredKeys: [] }),
+    ),
+    post('/v1/customers', fc.record({ name: text })),
+    post(`${customer}/charges`, fc.record({ amount: fc.oneof(fc.integer({ min: 1, max: 1e12 }), number) })),
+    post(`${customer}/cart`, fc.record({ sku: sold, quantity: units })),
+    at('PUT', cartLine, fc.record({ quantity: units })),
+    at('DELETE', cartLine, fc.constant(undefined)),
+    post('/v1/coupons', fc.record({ code: text, discount_amount: number, quantity: units })),
+    post('/v1/coupons/C/issues', fc.record({ customer_id: fc.oneof(fc.constant('{customer}'), fc.uuid(), text) })),
+    at(
+      'GET',
+      segment.map((cursor) => `${customer}/coupons?cursor=${cursor}`),
+      fc.constant(undefined),
+    ),
+    at(
+      'GET',
+      segment.map((cursor) => `/v1/products?status=draft&cursor=${cursor}`),
+      fc.constant(undefined),
+    ),
+  )
+}
 const key = fc.option(fc.constantFrom('k1', 'k2', 'k3'), { nil: undefined })
 const sent: fc.Arbitrary<Sent> = fc.oneof(
   wild,
@@ -226,29 +328,49 @@ function send({
   headers: given,
   body: bytes,
 }: Sent): Promise<{ status: number; type: string; text: string }> {
+  const body_named = typeof bytes === 'string' ? named(bytes) : bytes
   return new Promise((resolve, reject) => {
     const { port } = new URL(serving.url)
     // Node sends the body of a GET or HEAD without saying how long it is.
-    const framed = bytes === undefined ? given : { ...given, 'Content-Length': String(Buffer.byteLength(bytes)) }
-    const outgoing = request({ agent, host: '127.0.0.1', port, method, path: at, headers: framed }, (response) => {
-      let received = ''
-      response.setEncoding('utf8')
-      response.on('data', (chunk: string) => (received += chunk))
-      response.on('end', () =>
-        resolve({ status: response.statusCode!, type: response.headers['content-type'] ?? '', text: received }),
-      )
-    })
+    const framed =
+      body_named === undefined ? given : { ...given, 'Content-Length': String(Buffer.byteLength(body_named)) }
+    const outgoing = request(
+      { agent, host: '127.0.0.1', port, method, path: named(at), headers: framed },
+      (response) => {
+        let received = ''
+        response.setEncoding('utf8')
+        response.on('data', (chunk: string) => (received += chunk))
+        response.on('end', () =>
+          resolve({ status: response.statusCode!, type: response.headers['content-type'] ?? '', text: received }),
+        )
+      },
+    )
     outgoing.on('error', reject)
-    outgoing.end(bytes)
+    outgoing.end(body_named)
   })
 }
 
+/** Each of them must have been carried out at least once. */
+const STOREFRONT_VERBS = [
+  'DELETE /v1/customers/{customer}/cart/',
+  'PATCH /v1/products/{product}',
+  'POST /v1/coupons',
+  'POST /v1/coupons/C/issues',
+  'POST /v1/customers',
+  'POST /v1/customers/{customer}/cart',
+  'POST /v1/customers/{customer}/charges',
+  'POST /v1/products',
+  'PUT /v1/customers/{customer}/cart/',
+]
+
 test('nothing that a client sends makes a 500, and every refusal is a problem of the contract', async () => {
   const seen = new Map<number, number>()
+  const served = new Set<string>()
   await fc.assert(
     fc.asyncProperty(sent, async (what) => {
       const { status, type, text: received } = await send(what)
       seen.set(status, (seen.get(status) ?? 0) + 1)
+      if (status === 200 || status === 201) served.add(`${what.method} ${what.path.replace(/\/cart\/.*/, '/cart/')}`)
       expect(status).not.toBe(500)
       const refused =
         status >= 400 && what.method !== 'HEAD' ? (JSON.parse(received) as { code: string; status: number }) : undefined
@@ -259,10 +381,12 @@ test('nothing that a client sends makes a 500, and every refusal is a problem of
     { numRuns: RUNS },
   )
   // A fuzz whose requests are all refused at the door would show nothing.
+  expect([...served].toSorted()).toEqual(expect.arrayContaining(STOREFRONT_VERBS))
   expect([...seen.keys()]).toEqual(expect.arrayContaining([200, 201, 400, 404, 405, 409, 422]))
 }, 60_000)
 
-test('after it the counters, the holds and the ledger agree, and the service serves', async () => {
+test('after it the counters, holds, balances, coupons and ledgers agree, and the service serves', async () => {
   expect(await findBroken(serving.database.db)).toEqual([])
+  expect((await verify(serving.database.db)).checks.filter(({ broken }) => broken > 0)).toEqual([])
   expect(await call(serving, 'GET', '/readyz')).toMatchObject({ status: 200, body: { degraded: [] } })
 })

@@ -44,7 +44,7 @@ test('the types of the client are those of the document: else run "npm run gener
 test('each route answers what its schema says, when it does and when it refuses', async () => {
   const seen = new Set<string>()
   const check = createResponseCheck()
-  const hit = async (operation_id: string, method: string, path: string, options: Parameters<typeof call>[3] = {}) => {
+  const hit: Hit = async (operation_id, method, path, options = {}) => {
     const answer = await call(serving, method, path, options)
     seen.add(operation_id)
     expect([operation_id, answer.status, check(operation_id, answer)]).toEqual([operation_id, expect.any(Number), null])
@@ -87,6 +87,12 @@ test('each route answers what its schema says, when it does and when it refuses'
   await hit('listLedger', 'GET', '/v1/stock/A/ledger')
   const events = await hit('listEvents', 'GET', '/v1/events')
   expect((events.body.data as unknown[]).length).toBeGreaterThan(3)
+  seen.add('streamStock')
+  const leaving = new AbortController()
+  const stream = await fetch(`${serving.url}/v1/streams/stock?sku=A`, { signal: leaving.signal })
+  expect(check('streamStock', { status: stream.status, headers: stream.headers, body: {} })).toBeNull()
+  leaving.abort()
+  await hitStorefront(hit)
   await hit('getStats', 'GET', '/v1/stats')
   await hit('getHealth', 'GET', '/healthz')
   await hit('getReadiness', 'GET', '/readyz')
@@ -97,6 +103,50 @@ test('each route answers what its schema says, when it does and when it refuses'
       .toSorted(),
   )
 })
+
+type Hit = (
+  operation_id: string,
+  method: string,
+  path: string,
+  options?: Parameters<typeof call>[3],
+) => Promise<Answered>
+
+async function hitStorefront(hit: Hit): Promise<void> {
+  const skus = ['M', 'L'].map((size) => ({ sku: `TEE-${size}`, options: { size }, price: 2900, stock: 5 }))
+  const made = await hit('createProduct', 'POST', '/v1/products', { body: { name: 'Tee', image: '/tee.png', skus } })
+  const product = `/v1/products/${String(made.body.id)}`
+  await hit('createProduct', 'POST', '/v1/products', {
+    body: { name: 'Tee', skus: [{ sku: 'A', price: 1, stock: 1 }] },
+  })
+  await hit('listProducts', 'GET', '/v1/products?limit=1')
+  await hit('getProduct', 'GET', product)
+  await hit('getProduct', 'GET', '/v1/products/none')
+  await hit('changeProduct', 'PATCH', product, { body: { description: null, skus: [{ sku: 'TEE-M', price: 3000 }] } })
+  await hit('changeProduct', 'PATCH', product, { body: { skus: [{ sku: 'TEE-M', stock: 3 }] } })
+  const { id } = (await hit('createCustomer', 'POST', '/v1/customers', { body: { name: 'Kim' } })).body
+  const customer = `/v1/customers/${String(id)}`
+  await hit('getCustomer', 'GET', customer)
+  const headers = { 'Idempotency-Key': 'k' }
+  await hit('chargeBalance', 'POST', `${customer}/charges`, { body: { amount: 500 }, headers })
+  await hit('chargeBalance', 'POST', `${customer}/charges`, { body: { amount: 501 }, headers })
+  await hit('listAccountEntries', 'GET', `${customer}/ledger`)
+  await hit('addToCart', 'POST', `${customer}/cart`, { body: { sku: 'TEE-M', quantity: 2 } })
+  await hit('addToCart', 'POST', `${customer}/cart`, { body: { sku: 'TEE-M', quantity: 4 } })
+  await hit('addToCart', 'POST', `${customer}/cart`, { body: { sku: 'A', quantity: 1 } })
+  await hit('setInCart', 'PUT', `${customer}/cart/TEE-L`, { body: { quantity: 1 } })
+  await hit('setInCart', 'PUT', `${customer}/cart/none`, { body: { quantity: 1 } })
+  await hit('changeProduct', 'PATCH', product, { body: { status: 'archived' } })
+  expect((await hit('getCart', 'GET', `${customer}/cart`)).body).toMatchObject({ orderable: false })
+  await hit('removeFromCart', 'DELETE', `${customer}/cart/TEE-L`)
+  const coupon = { code: 'ä/1', discount_percent: 10, quantity: 1 }
+  await hit('createCoupon', 'POST', '/v1/coupons', { body: coupon })
+  await hit('createCoupon', 'POST', '/v1/coupons', { body: coupon })
+  const path = `/v1/coupons/${encodeURIComponent(coupon.code)}`
+  await hit('getCoupon', 'GET', path)
+  await hit('issueCoupon', 'POST', `${path}/issues`, { body: { customer_id: id } })
+  await hit('issueCoupon', 'POST', `${path}/issues`, { body: { customer_id: id } })
+  await hit('listCustomerCoupons', 'GET', `${customer}/coupons`)
+}
 
 function operations(): Operation[] {
   return Object.values(document.paths).flatMap((methods) => Object.values(methods))

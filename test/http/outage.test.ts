@@ -28,6 +28,7 @@ test.each([
   ['GET', '/v1/stock', undefined],
   ['GET', '/v1/events', undefined],
   ['GET', '/v1/stats', undefined],
+  ['GET', '/v1/streams/stock', undefined],
   ['GET', '/readyz', undefined],
   ['PUT', '/v1/stock/A', { stock: 1 }],
   ['POST', '/v1/reservations', { lines: [{ sku: 'A', quantity: 1 }] }],

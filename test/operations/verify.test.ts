@@ -1,5 +1,6 @@
 import { rows } from '../../src/database/transaction.ts'
-import { verify, type Finding, type VerifyReport } from '../../src/operations/verify.ts'
+import type { Finding } from '../../src/operations/finding.ts'
+import { verify, type VerifyReport } from '../../src/operations/verify.ts'
 import { setStock } from '../../src/stock/set.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import { hold, makeOverdue, must, openCore, type Core } from '../factories.ts'
@@ -89,7 +90,9 @@ test('holds that reached every end by the rules are clean', async () => {
   const report = await verify(database.db)
   expect(named(report)).toEqual([])
   expect(report).toMatchObject({ clean: true, skus: 2, reservations: 5, ledger_rows: 24 })
-  expect(report.checks.map(({ promise, broken }) => [promise, broken])).toEqual([1, 2, 3, 4, 5].map((n) => [n, 0]))
+  expect(report.checks.map(({ promise, broken }) => [promise, broken])).toEqual(
+    [1, 2, 3, 4, 5, 14, 15, 16, 17, 18].map((n) => [n, 0]),
+  )
 })
 
 test('an empty database is clean', async () => {

@@ -26,13 +26,13 @@ const told: Closed[] = []
 
 beforeAll(async () => {
   database = await createTestDatabase()
-  await database.db.raw('CREATE TABLE orders (reference text PRIMARY KEY, state text NOT NULL)')
+  await database.db.raw('CREATE TABLE followers (reference text PRIMARY KEY, state text NOT NULL)')
   const onClosed = chainHooks([
     async (tx, closed) => {
       told.push(...closed)
       for (const { reference, status } of closed) {
         if (reference === 'refuses') throw new Error('this order can not be closed')
-        await tx.raw('INSERT INTO orders VALUES (?, ?)', [reference ?? 'none', status])
+        await tx.raw('INSERT INTO followers VALUES (?, ?)', [reference ?? 'none', status])
       }
     },
     async (tx) => {
@@ -52,7 +52,7 @@ beforeAll(async () => {
 
 beforeEach(async () => {
   told.length = 0
-  await database.db.raw('TRUNCATE orders')
+  await database.db.raw('TRUNCATE followers')
 })
 
 afterAll(async () => {
@@ -87,7 +87,7 @@ describe.each(DOORS)('through %s', (name) => {
       { id: late.id, status: 'expired', reference: 'late' },
       { id: again.id, status: 'confirmed', reference: 'again' },
     ])
-    expect(await rows(database.db, 'SELECT reference, state FROM orders ORDER BY 1')).toEqual([
+    expect(await rows(database.db, 'SELECT reference, state FROM followers ORDER BY 1')).toEqual([
       { reference: 'again', state: 'confirmed' },
       { reference: 'late', state: 'expired' },
       { reference: 'left', state: 'released' },
@@ -101,7 +101,7 @@ describe.each(DOORS)('through %s', (name) => {
     await expect(door.confirm({ id })).rejects.toThrow('this order can not be closed')
     expect(await stored(database.db, id)).toBe('pending')
     expect(await counters(database.db, sku)).toBe('10/1')
-    expect(await rows(database.db, 'SELECT * FROM orders')).toEqual([])
+    expect(await rows(database.db, 'SELECT * FROM followers')).toEqual([])
   })
 
   test('holds that a reserve takes back are told too', async () => {
@@ -122,7 +122,7 @@ test('one whose hook throws fails alone in its batch', async () => {
   const others = await Promise.all([reservations.confirm({ id: paid.id }), reservations.reserve(wants(sku))])
   expect(await failing).toBe('this order can not be closed')
   expect(others.map(({ ok }) => ok)).toEqual([true, true])
-  expect(await rows(database.db, 'SELECT reference FROM orders')).toEqual([{ reference: 'paid' }])
+  expect(await rows(database.db, 'SELECT reference FROM followers')).toEqual([{ reference: 'paid' }])
   await makeOverdue(database.db, refusing.id)
   await rows(database.db, `UPDATE reservations SET reference = NULL WHERE id = ?`, [refusing.id])
   await core.batched.sweeper.run()

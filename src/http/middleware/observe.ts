@@ -47,7 +47,8 @@ function accessOf(ctx: Context, status: number, duration_ms: number): Access {
   return {
     request_id: ctx.state.request_id as string,
     method: ctx.req.method ?? '',
-    path: pathOf(ctx.req.url ?? ''),
+    // As it was asked for: a page's door has rewritten it since.
+    path: pathOf(ctx.originalUrl),
     status,
     code: ctx.state.code as string | undefined,
     client: ctx.state.client as string | undefined,

@@ -12,9 +12,10 @@ export const BULK_BODY_BYTES_MAX = 1_048_576
  * Reads and parses the body into `ctx.state.body`; `ctx.state.body_bytes` is its size.
  *
  * @param options.optional an absent body is undefined, not a refusal
+ * @param options.keep leaves its bytes in `ctx.state.body_raw`
  */
-export function readBody(options: { optional: boolean; limit_bytes: number }): Middleware {
-  const { optional, limit_bytes } = options
+export function readBody(options: { optional: boolean; limit_bytes: number; keep?: boolean }): Middleware {
+  const { optional, limit_bytes, keep = false } = options
   const too_large: Refusal = { code: 'payload_too_large', limit_bytes }
 
   const goOn = (ctx: Context, next: Next, bytes: Received): Promise<unknown> => {
@@ -22,6 +23,7 @@ export function readBody(options: { optional: boolean; limit_bytes: number }): M
     // The client has left, so nobody reads this.
     if (bytes === 'broken off') return stop(ctx, { code: 'malformed_json', detail: 'the body broke off' })
     if (bytes.length === 0) return optional ? next() : stop(ctx, EMPTY)
+    if (keep) ctx.state.body_raw = bytes
     const refusal = take(ctx, bytes)
     return refusal === undefined ? next() : stop(ctx, refusal)
   }

@@ -52,6 +52,28 @@ export const DOCS_HEADERS: Options = {
 }
 
 /**
+ * For the shop and the console: nothing is loaded that is not ours, and nothing runs that stands in a page. Pictures of
+ * products may come from elsewhere, over TLS.
+ */
+export const PAGE_HEADERS: Options = {
+  ...API_HEADERS,
+  referrerPolicy: { policy: 'same-origin' },
+  contentSecurityPolicy: {
+    useDefaults: false,
+    directives: {
+      defaultSrc: ["'none'"],
+      scriptSrc: ["'self'"],
+      styleSrc: ["'self'"],
+      imgSrc: ["'self'", 'https:'],
+      connectSrc: ["'self'"],
+      baseUri: ["'none'"],
+      formAction: ["'none'"],
+      frameAncestors: ["'none'"],
+    },
+  },
+}
+
+/**
  * Helmet's headers, names and values. They are the same for every answer, so helmet is asked once: run for each request it
  * costs more than the rest of the middleware together.
  */

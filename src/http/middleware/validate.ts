@@ -31,6 +31,7 @@ export function validate(route: Route): Middleware {
       body,
       client,
       idempotency_key: key.value,
+      is_admin: ctx.state.is_admin === true,
       ctx,
     } satisfies Call<unknown, unknown, unknown>
     return next()
@@ -88,6 +89,10 @@ function readKey(ctx: Context, rule: IdempotencyRule | undefined): Result<string
     return refused({ code: 'invalid_request', errors: [{ path: 'header/Idempotency-Key', message }] })
   }
   const key = readIdempotencyKey(ctx.req)
+  if (key.ok && key.value === undefined && rule === 'required') {
+    const message = 'is required here, so that a retry is safe: send a key of your own, and the same one with a retry'
+    return refused({ code: 'invalid_request', errors: [{ path: 'header/Idempotency-Key', message }] })
+  }
   return key.ok && rule === 'ignored' ? NO_KEY : key
 }
 
