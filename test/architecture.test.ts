@@ -35,7 +35,7 @@ const CORE = ['database', 'outbox', 'stock', 'reservations']
 const APART = ['client', 'web']
 
 /** What tells an operator in words which statement to run by hand; it runs none. */
-const TELLS_SQL = ['operations/verify.ts']
+const TELLS_SQL = ['operations/verify.ts', 'operations/verify_storefront.ts']
 
 function roomOf(path: string): string {
   return path.split('/')[0]!.replace(/\.ts$/, '')

@@ -44,7 +44,6 @@ function create(catalog: CatalogRoutesDeps): Route {
     description: 'All or nothing. A product without options has one SKU; with options, one for each combination.',
     scope: 'admin',
     body: CreateProduct,
-    bulk: true,
     idempotency: 'accepted',
     check: ({ body }) => findSkuFaults(body.skus).slice(0, 20),
     responses: {
@@ -135,7 +134,6 @@ function change(catalog: CatalogRoutesDeps): Route {
     params: ProductParams,
     impossible: noSuchProduct,
     body: ChangeProduct,
-    bulk: true,
     idempotency: 'ignored',
     responses: { 200: { description: 'Changed.', ...PRODUCT } },
     refusals: ['product_not_found', 'sku_taken', 'overloaded'],

@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import { findCustomers } from '../customers/customers.ts'
 import { isLockTimeout, SQLSTATE, sqlstate } from '../database/sqlstate.ts'
 import { transaction, type Executor } from '../database/transaction.ts'
-import { ok, refused, type Result } from '../errors.ts'
+import { ok, refused, type Refusal, type Result } from '../errors.ts'
 import type { Idempotency } from '../reservations/reservation.ts'
 import {
   insertIssues,
@@ -27,6 +27,8 @@ import {
 const BATCH_SIZE_MAX = 200
 /** Requests that wait in all lines together; more are refused. */
 const WAITING_MAX = 10_000
+/** Whoever has waited for longer is answered without being served: behind a coupon that stays locked there is no end. */
+const WAIT_MS_MAX = 1000
 
 export type IssueRequest = {
   code: string
@@ -42,10 +44,11 @@ export type CouponIssuer = {
   /**
    * Gives a coupon to a customer.
    *
+   * @param signal aborted: the client has left; who is still in the line is not served then
    * @returns refused with `coupon_not_found`, `unknown_customer`, `coupon_already_issued`, `coupon_exhausted`,
    *   `idempotency_key_reused`, or `overloaded`
    */
-  issue(request: IssueRequest): Promise<Result<Issued>>
+  issue(request: IssueRequest, signal?: AbortSignal): Promise<Result<Issued>>
   /** Whether one more request would be taken; asked before a body is read. */
   hasRoom(): boolean
   /** Takes nothing more and resolves when everything taken is answered. */
@@ -54,13 +57,15 @@ export type CouponIssuer = {
 
 type Waiting = {
   request: IssueRequest
+  signal: AbortSignal | undefined
+  arrived: number
   answer: (result: Result<Issued>) => void
   fail: (error: unknown) => void
 }
 
 /** A line for each coupon that is asked for now: a stuck coupon must not stop the others. */
-export function createCouponIssuer(deps: { db: Knex; waiting_max?: number }): CouponIssuer {
-  const { db, waiting_max = WAITING_MAX } = deps
+export function createCouponIssuer(deps: { db: Knex; waiting_max?: number; wait_ms_max?: number }): CouponIssuer {
+  const { db, waiting_max = WAITING_MAX, wait_ms_max = WAIT_MS_MAX } = deps
   const lines = new Map<string, { waiting: Waiting[]; done: Promise<void> }>()
   let length = 0
   let stopping = false
@@ -68,25 +73,25 @@ export function createCouponIssuer(deps: { db: Knex; waiting_max?: number }): Co
   async function serve(code: string, waiting: Waiting[]): Promise<void> {
     while (waiting.length > 0) {
       const batch = waiting.splice(0, BATCH_SIZE_MAX)
-      await settle(db, code, batch)
+      const staying = batch.filter((one) => !drop(one, wait_ms_max))
+      if (staying.length > 0) await settle(db, code, staying)
       length -= batch.length
     }
     lines.delete(code)
   }
 
   return {
-    issue(request) {
-      if (stopping || length >= waiting_max) {
-        return Promise.resolve(refused({ code: 'overloaded', detail: 'Too many requests wait for coupons.' }))
-      }
+    issue(request, signal) {
+      if (stopping || length >= waiting_max) return Promise.resolve(overloaded('Too many requests wait for coupons.'))
       length += 1
       return new Promise((answer, fail) => {
+        const one = { request, signal, arrived: performance.now(), answer, fail }
         const line = lines.get(request.code)
         if (line !== undefined) {
-          line.waiting.push({ request, answer, fail })
+          line.waiting.push(one)
           return
         }
-        const waiting = [{ request, answer, fail }]
+        const waiting = [one]
         lines.set(request.code, { waiting, done: serve(request.code, waiting) })
       })
     },
@@ -96,6 +101,18 @@ export function createCouponIssuer(deps: { db: Knex; waiting_max?: number }): Co
       while (lines.size > 0) await Promise.all(Array.from(lines.values(), ({ done }) => done))
     },
   }
+}
+
+function drop({ signal, arrived, answer }: Waiting, wait_ms_max: number): boolean {
+  if (signal?.aborted === true) answer(overloaded('The client left before this was executed.'))
+  else if (performance.now() - arrived > wait_ms_max)
+    answer(overloaded('This waited for too long and was not executed.'))
+  else return false
+  return true
+}
+
+function overloaded(detail: string): { ok: false; refusal: Refusal } {
+  return refused({ code: 'overloaded', detail })
 }
 
 /** Answers a batch. A key that another coupon's issue takes meanwhile breaks all of it: then each runs alone. */
@@ -109,9 +126,7 @@ async function settle(db: Knex, code: string, batch: readonly Waiting[], again =
     for (const [i, { answer }] of batch.entries()) answer(results[i]!)
   } catch (error) {
     if (isLockTimeout(error)) {
-      for (const { answer } of batch) {
-        answer(refused({ code: 'overloaded', detail: 'Another session holds this coupon.' }))
-      }
+      for (const { answer } of batch) answer(overloaded('Another session holds this coupon.'))
     } else if (again && sqlstate(error) === SQLSTATE.unique_violation) {
       for (const alone of batch) await settle(db, code, [alone], false)
     } else {

@@ -4,7 +4,7 @@ import type { Refusal, Result } from '../errors.ts'
 import { idempotencyOf } from '../http/idempotency.ts'
 import { findBadText } from '../http/json.ts'
 import { decodeCursor, LIMIT_DEFAULT, pageJson, PageQuery } from '../http/pagination.ts'
-import { answer, refuseWith, route, type Route } from '../http/route.ts'
+import { answer, refuseWith, route, signalOf, type Route } from '../http/route.ts'
 import type { CreatedCoupon, NewCoupon } from './coupons.ts'
 import type { CouponIssuer } from './issue.ts'
 import type { Coupon, IssuedCoupon } from './queries.ts'
@@ -122,11 +122,13 @@ function issue(coupons: CouponRoutesDeps): Route {
       'idempotency_key_reused',
       'overloaded',
     ],
-    async handle({ params: { code }, body, client, idempotency_key }) {
+    async handle(call) {
+      const { body, client, idempotency_key } = call
+      const { code } = call.params
       const customer_id = body.customer_id.toLowerCase()
       const path = `${PATH}/${encodeURIComponent(code)}/issues`
       const idempotency = idempotencyOf(idempotency_key, 'POST', path, { customer_id })
-      const result = await coupons.issuer.issue({ code, customer_id, client, ...idempotency })
+      const result = await coupons.issuer.issue({ code, customer_id, client, ...idempotency }, signalOf(call))
       if (!result.ok) return refuseWith(result.refusal)
       const { issue: given, replayed } = result.value
       return answer(201, issueJson(given), replayed ? { 'Idempotent-Replayed': 'true' } : undefined)

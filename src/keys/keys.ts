@@ -21,7 +21,7 @@ import { fingerprint } from './secret.ts'
 
 export const SCOPES = ['read', 'reserve', 'admin'] as const
 
-/** What a key may do: `read` GETs, `reserve` reservation verbs, `admin` everything. */
+/** What a key may do: `read` GETs; `reserve` reservation verbs, customers, carts and asking for coupons; `admin` everything. */
 export type Scope = (typeof SCOPES)[number]
 
 /** The key that BOOTSTRAP_API_KEY stands for; only that variable makes or rotates it. */

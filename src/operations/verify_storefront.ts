@@ -59,9 +59,9 @@ function accountFinding(fault: AccountFault): Finding {
     customer_id,
     detail: details.join('; '),
     next_step:
-      'the account was written past the service: keep the customer from paying by balance, compare the entries with the ' +
-      `payments and a backup ("SELECT * FROM account_entries WHERE customer_id = '${customer_id}' ORDER BY seq"), and correct ` +
-      'the one that is wrong',
+      'the account was written past the service: compare its entries with the payments and with a backup ' +
+      `("SELECT * FROM account_entries WHERE customer_id = '${customer_id}' ORDER BY seq"), and correct what is wrong before the ` +
+      'customer spends more',
   }
 }
 

@@ -221,6 +221,27 @@ test('a line that is full takes nobody, and one that is stopped answers whom it 
   expect([small.hasRoom(), told([await issue(code, customers[5]!, {}, small)])]).toEqual([false, ['overloaded']])
 })
 
+test('who has waited for too long, or has left, is not served', async () => {
+  const code = await coupon(30)
+  const holder = await begin(db)
+  await rows(holder, 'SELECT 1 FROM coupons WHERE code = ? FOR NO KEY UPDATE', [code])
+  const impatient = createCouponIssuer({ db, wait_ms_max: 50 })
+  const leaving = new AbortController()
+  const first = issue(code, customers[0]!, {}, impatient)
+  const late = issue(code, customers[1]!, {}, impatient)
+  const left = issuer.issue({ code, customer_id: customers[2]!, client: '' })
+  const gone = issuer.issue({ code, customer_id: customers[3]!, client: '' }, leaving.signal)
+  await untilWaiting(db, 2)
+  leaving.abort()
+  const since = performance.now()
+  await until(() => performance.now() - since > 60)
+  await holder.rollback()
+  expect(told([await late, await gone])).toEqual(['overloaded', 'overloaded'])
+  expect(told([await first, await left]).toSorted()).toEqual([1, 2])
+  await impatient.stop()
+  expect(await readCoupon(db, code)).toMatchObject({ issued: 2 })
+})
+
 test('a connection that is lost is an error for its batch, and the line goes on', async () => {
   const code = await coupon(30)
   await withAnotherProcess(300, async (other) => {

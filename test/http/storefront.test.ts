@@ -78,6 +78,16 @@ test('what a cart can not have is refused in the words of the contract', async (
   expect(await as('reserve', 'DELETE', `${cart}/${sku}`)).toMatchObject({ status: 200, body: { lines: [] } })
 })
 
+test('a SKU with a slash, a space and an umlaut is put in, set and taken out by its name', async () => {
+  const sku = 'ä/b c%'
+  await as('admin', 'POST', '/v1/products', { name: 'Odd', skus: [{ sku, price: 1, stock: 9 }] })
+  const cart = `/v1/customers/${await customer()}/cart`
+  await as('reserve', 'POST', cart, { sku, quantity: 1 })
+  const line = `${cart}/${encodeURIComponent(sku)}`
+  expect(await as('reserve', 'PUT', line, { quantity: 3 })).toMatchObject({ body: { lines: [{ sku, quantity: 3 }] } })
+  expect(await as('reserve', 'DELETE', line)).toMatchObject({ body: { lines: [] } })
+})
+
 test('a SKU that is taken says by whom', async () => {
   const { path, sku } = await product()
   const make = (named: string) =>
