@@ -123,8 +123,9 @@ async function killAt(shop: Shop, service: RunningService, point: Point): Promis
   if (point.locked === true) await waitWithLock(shop.db)
   if (point.path === undefined) await kill()
   const deadline = Date.now() + POINT_MS_MAX
-  while (killed === undefined && Date.now() < deadline) await delay(20)
-  const come_to = killed !== undefined
+  const isKilled = () => killed !== undefined
+  while (!isKilled() && Date.now() < deadline) await delay(20)
+  const come_to = isKilled()
   await kill()
   shop.stripe.onRequest = undefined
   await shop.pause()

@@ -98,15 +98,15 @@ export async function startFakeStripe(): Promise<FakeStripe> {
   async function answer(request: IncomingMessage): Promise<{ status: number; answer: unknown } | undefined> {
     const path = `${request.method} ${request.url}`
     const form = new URLSearchParams(await read(request))
+    const asked = `${path} ${form.toString()}`
     fake.requests.push(path)
     const intent = intentOf(path, form)
     if ((await fake.onRequest?.({ path, done: false, intent })) === 'drop') return undefined
     const key = request.headers['idempotency-key'] as string | undefined
     const known = key === undefined ? undefined : remembered.get(key)
     const answered = known ?? handle(path, form)
-    if (known !== undefined && known.request !== `${path} ${form}`)
-      return refuse('idempotency_error', 'idempotency_key_in_use')
-    if (key !== undefined) remembered.set(key, { request: `${path} ${form}`, ...structuredClone(answered) })
+    if (known !== undefined && known.request !== asked) return refuse('idempotency_error', 'idempotency_key_in_use')
+    if (key !== undefined) remembered.set(key, { request: asked, ...structuredClone(answered) })
     if ((await fake.onRequest?.({ path, done: true, intent: intent ?? intentOf(path, form) })) === 'drop')
       return undefined
     return answered
