@@ -592,6 +592,42 @@ export interface paths {
       }
     }
   }
+  '/v1/products/popular': {
+    /** Read what sold best */
+    get: {
+      parameters: {
+        query?: {
+          /** The first day, of `SHOP_TIME_ZONE`; default the sixth day before `to`. */
+          from?: string
+          /** The last day; default today. */
+          to?: string
+          /** Default 5. */
+          limit?: number
+        }
+        header?: never
+        path?: never
+        cookie?: never
+      }
+      requestBody?: never
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['Popular']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
   '/v1/products': {
     /** Make a product, and the stock of its SKUs */
     post: {
@@ -1204,6 +1240,306 @@ export interface paths {
       }
     }
   }
+  '/v1/orders': {
+    /** Order: hold the stock and settle the prices */
+    post: {
+      parameters: {
+        query?: never
+        header?: {
+          /** 1–255 printable ASCII. The same key and body get the first answer again. */
+          'Idempotency-Key'?: string
+        }
+        path?: never
+        cookie?: never
+      }
+      requestBody: {
+        content: {
+          'application/json': components['schemas']['CreateOrder']
+        }
+      }
+      responses: {
+        201: {
+          headers: {
+            'X-Request-Id'?: string
+            'Location'?: string
+            'Idempotent-Replayed'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['Order']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        409: Failure
+        413: Failure
+        415: Failure
+        422: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+    /** Find orders */
+    get: {
+      parameters: {
+        query?: {
+          /** A UUIDv7. */
+          customer_id?: string
+          /** As of the moment of reading: an order that awaits payment reads `expired` from `expires_at` on. `refund_required`: money came in that must be given back. */
+          status?: 'awaiting_payment' | 'paid' | 'payment_failed' | 'cancelled' | 'expired' | 'refund_required' | 'refunded' | 'partially_refunded'
+          /** Default 50. */
+          limit?: number
+          /** The `next_cursor` of the page before; opaque. */
+          cursor?: string
+        }
+        header?: never
+        path?: never
+        cookie?: never
+      }
+      requestBody?: never
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['OrderPage']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/v1/orders/{id}': {
+    /** Read one order */
+    get: {
+      parameters: {
+        query?: never
+        header?: never
+        path: {
+          id: string
+        }
+        cookie?: never
+      }
+      requestBody?: never
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['Order']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        404: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/v1/orders/{id}/cancel': {
+    /** Cancel an order that awaits payment */
+    post: {
+      parameters: {
+        query?: never
+        header?: never
+        path: {
+          id: string
+        }
+        cookie?: never
+      }
+      requestBody?: never
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['Order']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        404: Failure
+        409: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/v1/orders/{id}/payments': {
+    /** Pay an order */
+    post: {
+      parameters: {
+        query?: never
+        header: {
+          /** 1–255 printable ASCII. The same key and body get the first answer again. */
+          'Idempotency-Key': string
+        }
+        path: {
+          id: string
+        }
+        cookie?: never
+      }
+      requestBody: {
+        content: {
+          'application/json': components['schemas']['PayOrder']
+        }
+      }
+      responses: {
+        201: {
+          headers: {
+            'X-Request-Id'?: string
+            'Idempotent-Replayed'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['Payment']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        404: Failure
+        409: Failure
+        413: Failure
+        415: Failure
+        422: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/v1/orders/{id}/refunds': {
+    /** Give money back */
+    post: {
+      parameters: {
+        query?: never
+        header?: {
+          /** 1–255 printable ASCII. The same key and body get the first answer again. */
+          'Idempotency-Key'?: string
+        }
+        path: {
+          id: string
+        }
+        cookie?: never
+      }
+      requestBody: {
+        content: {
+          'application/json': components['schemas']['RefundOrder']
+        }
+      }
+      responses: {
+        201: {
+          headers: {
+            'X-Request-Id'?: string
+            'Idempotent-Replayed'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['Refund']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        404: Failure
+        409: Failure
+        413: Failure
+        415: Failure
+        422: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/v1/payments/{id}': {
+    /** Read one payment */
+    get: {
+      parameters: {
+        query?: never
+        header?: never
+        path: {
+          id: string
+        }
+        cookie?: never
+      }
+      requestBody?: never
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['Payment']
+          }
+        }
+        400: Failure
+        401: Failure
+        403: Failure
+        404: Failure
+        429: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
+  '/v1/payments/webhooks/{gateway}': {
+    /** For gateways: tell what became of a payment */
+    post: {
+      parameters: {
+        query?: never
+        header?: never
+        path: {
+          gateway: string
+        }
+        cookie?: never
+      }
+      requestBody: {
+        content: {
+          'application/json': { [key: string]: unknown }
+        }
+      }
+      responses: {
+        200: {
+          headers: {
+            'X-Request-Id'?: string
+            [name: string]: unknown
+          }
+          content: {
+            'application/json': components['schemas']['WebhookAnswer']
+          }
+        }
+        400: Failure
+        401: Failure
+        404: Failure
+        409: Failure
+        413: Failure
+        415: Failure
+        500: Failure
+        503: Failure
+      }
+    }
+  }
   '/v1/events': {
     /** Read what happened */
     get: {
@@ -1495,6 +1831,14 @@ export interface components {
     CreateCustomer: {
       name: string
     }
+    CreateOrder: {
+      /** A UUIDv7. */
+      customer_id: string
+      /** Absent: what the cart holds, which is emptied. Lines of one SKU are summed. */
+      lines?: components['schemas']['Line'][]
+      /** What a customer types. Case-sensitive; percent-encoded in a path. */
+      coupon_code?: string
+    }
     CreateProduct: {
       /** What a customer reads. */
       name: string
@@ -1520,7 +1864,7 @@ export interface components {
       position: number
       /** Stable and unique; for telling repetitions apart. */
       id: string
-      type: 'reservation.created' | 'reservation.confirmed' | 'reservation.released' | 'reservation.expired' | 'reservation.extended' | 'stock.sold_out' | 'stock.back'
+      type: 'reservation.created' | 'reservation.confirmed' | 'reservation.released' | 'reservation.expired' | 'reservation.extended' | 'stock.sold_out' | 'stock.back' | 'order.created' | 'order.paid' | 'order.payment_failed' | 'order.cancelled' | 'order.expired' | 'order.refund_required' | 'order.refunded' | 'order.partially_refunded' | 'payment.failed'
       data: { [key: string]: unknown }
       created_at: string
     }
@@ -1612,6 +1956,119 @@ export interface components {
     }
     /** Which one of the product it is, such as `{ "size": "M", "color": "black" }`. */
     Options: { [key: string]: string }
+    Order: {
+      /** A UUIDv7. */
+      id: string
+      /** As of the moment of reading: an order that awaits payment reads `expired` from `expires_at` on. `refund_required`: money came in that must be given back. */
+      status: 'awaiting_payment' | 'paid' | 'payment_failed' | 'cancelled' | 'expired' | 'refund_required' | 'refunded' | 'partially_refunded'
+      /** A UUIDv7. */
+      customer_id: string
+      lines: components['schemas']['OrderLine'][]
+      currency: string
+      /** In the currency's minor unit. */
+      subtotal: number
+      /** In the currency's minor unit. */
+      discount: number
+      /** In the currency's minor unit. */
+      total: number
+      coupon_code: string | null
+      /** The hold; another one if late money took a new one. */
+      reservation_id: string
+      /** The hold's end. */
+      expires_at: string
+      /** ISO 8601, UTC, with milliseconds. */
+      created_at: string
+      paid_at: string | null
+      closed_at: string | null
+      /** The oldest first. */
+      payments: components['schemas']['OrderPayment'][]
+      /** The oldest first. */
+      refunds: components['schemas']['Refund'][]
+    }
+    OrderLine: {
+      /** Names what is counted. Case-sensitive; percent-encoded in a path. */
+      sku: string
+      product_id: string
+      /** As it was when the order was made, like options and price. */
+      name: string
+      options: { [key: string]: unknown } | null
+      quantity: number
+      /** In the currency's minor unit. */
+      unit_price: number
+      /** In the currency's minor unit. */
+      total: number
+      /** This line's part of the order's discount. */
+      discount: number
+      refunded_quantity: number
+    }
+    OrderPage: {
+      data: components['schemas']['Order'][]
+      next_cursor: string | null
+    }
+    OrderPayment: {
+      id: string
+      /** Null until it is chosen; `external`: the hold was confirmed by whoever has the money. */
+      method: 'balance' | 'card' | 'external' | null
+      status: 'paid' | 'pending' | 'failed'
+      /** In the currency's minor unit. */
+      amount: number
+      /** In the currency's minor unit. */
+      refunded_amount: number
+      /** What came in and must be given back. */
+      owed_amount: number
+      owed_reason: string | null
+      failure_code: string | null
+      /** ISO 8601, UTC, with milliseconds. */
+      created_at: string
+    }
+    PayOrder: {
+      method: 'balance' | 'card'
+      /** Where the gateway sends the buyer back to. */
+      return_url?: string
+    }
+    Payment: {
+      id: string
+      order_id: string
+      method: 'balance' | 'card' | 'external' | null
+      /** `failed` by a declined card: the order still awaits payment until its hold ends; pay again. */
+      status: 'paid' | 'pending' | 'failed'
+      /** In the currency's minor unit. */
+      amount: number
+      currency: string
+      /** In the currency's minor unit. */
+      refunded_amount: number
+      /** What came in and must be given back. */
+      owed_amount: number
+      failure_code: string | null
+      /** What the browser does next: `{ type: "redirect", url }` goes there; `{ type: "stripe", client_secret, publishable_key }` is for Stripe's own script. */
+      next_action: { [key: string]: unknown } | null
+      /** ISO 8601, UTC, with milliseconds. */
+      created_at: string
+    }
+    Popular: {
+      /** The first day that was counted. */
+      from: string
+      /** The last one. */
+      to: string
+      /** Most units first. */
+      data: components['schemas']['PopularProduct'][]
+    }
+    PopularProduct: {
+      product_id: string
+      name: string
+      image: string | null
+      /** Of all its SKUs, refunds taken off. */
+      units_sold: number
+      /** What was paid for them. */
+      amount: number
+      skus: ({
+        /** Names what is counted. Case-sensitive; percent-encoded in a path. */
+        sku: string
+        options: { [key: string]: unknown } | null
+        units_sold: number
+        available: number
+      })[]
+    }
     Problem: {
       /** Where the code is documented. */
       type: string
@@ -1672,6 +2129,27 @@ export interface components {
     Readiness: {
       status: 'ready'
       degraded: 'sweeper'[]
+    }
+    Refund: {
+      id: string
+      payment_id: string
+      /** `pending`: the gateway has not answered yet. `failed`: it refused, and the money is owed. */
+      status: 'pending' | 'succeeded' | 'failed'
+      /** In the currency's minor unit. */
+      amount: number
+      /** The units that came back; none where money was owed. */
+      lines: components['schemas']['Line'][]
+      /** Whether the units went back on the shelf. */
+      restock: boolean
+      failure_code: string | null
+      /** ISO 8601, UTC, with milliseconds. */
+      created_at: string
+    }
+    RefundOrder: {
+      /** Absent: all that has not come back yet; of an order that is `refund_required`, what is owed. */
+      lines?: components['schemas']['Line'][]
+      /** Whether the units go back on the shelf. */
+      restock: boolean
     }
     ReleaseRequest: {
       reason?: string
@@ -1784,6 +2262,10 @@ export interface components {
       set_aside: number
       error: string | null
       error_at: string | null
+    }
+    WebhookAnswer: {
+      /** What it came to; `repeated` if it was handled before. */
+      outcome: string
     }
   }
 }

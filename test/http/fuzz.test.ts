@@ -20,6 +20,8 @@ beforeAll(async () => {
   known.set('{product}', await made('/v1/products', { name: 'Tee', skus }))
   known.set('{customer}', await made('/v1/customers', { name: 'Kim' }))
   await made('/v1/coupons', { code: 'C', discount_percent: 10, quantity: 3 })
+  const lines = [{ sku: 'TEE-L', quantity: 1 }]
+  known.set('{order}', await made('/v1/orders', { customer_id: known.get('{customer}'), lines }))
 })
 
 /** What exists, by what stands for it in a path or body. */
@@ -49,6 +51,7 @@ const text = fc.oneof(
     'TEE-M',
     'C',
     '{customer}',
+    '{order}',
     '',
     ' ',
     '\0',
@@ -180,6 +183,8 @@ const path = fc.oneof(
   fc
     .constantFrom('', '/charges', '/ledger', '/cart', '/cart/TEE-L', '/coupons')
     .map((part) => `/v1/customers/{customer}${part}`),
+  fc.constantFrom('', '/cancel', '/payments', '/refunds').map((part) => `/v1/orders/{order}${part}`),
+  fc.constantFrom('/v1/orders', '/v1/products/popular', '/v1/payments/webhooks/development', '/v1/payments/{order}'),
   fc
     .tuple(segment, fc.constantFrom('', '/charges', '/ledger', '/cart', '/coupons'), segment)
     .map(([id, part, sku]) => `/v1/customers/${id}${part}${part === '/cart' ? `/${sku}` : ''}`),
@@ -264,6 +269,7 @@ const sound = fc.oneof(
     body: fc.constant(undefined),
   }),
   { weight: 4, arbitrary: soundStorefront() },
+  { weight: 3, arbitrary: soundOrders() },
 )
 
 function soundStorefront() {
@@ -309,6 +315,42 @@ function soundStorefront() {
       segment.map((cursor) => `/v1/products?status=draft&cursor=${cursor}`),
       fc.constant(undefined),
     ),
+  )
+}
+
+function soundOrders() {
+  const order = '/v1/orders/{order}'
+  const post = (at: string, given: fc.Arbitrary<unknown>) =>
+    fc.record({ method: fc.constant('POST'), path: fc.constant(at), body: given })
+  const get = (where: fc.Arbitrary<string>) =>
+    fc.record({ method: fc.constant('GET'), path: where, body: fc.constant(undefined) })
+  const bought = fc.array(
+    fc.record({
+      sku: fc.oneof(fc.constantFrom('TEE-M', 'TEE-L'), text),
+      quantity: fc.oneof(fc.integer({ min: 1, max: 2 }), number),
+    }),
+    { minLength: 1, maxLength: 2 },
+  )
+  const sound_lines = fc.constant([{ sku: 'TEE-L', quantity: 1 }])
+  const customer_id = fc.oneof({ weight: 4, arbitrary: fc.constant('{customer}') }, text)
+  return fc.oneof(
+    post(
+      '/v1/orders',
+      fc.record(
+        { customer_id, lines: fc.oneof(sound_lines, bought), coupon_code: text },
+        { requiredKeys: ['customer_id'] },
+      ),
+    ),
+    post(
+      `${order}/payments`,
+      fc.record({ method: fc.constantFrom('balance', 'card'), return_url: text }, { requiredKeys: ['method'] }),
+    ),
+    post(`${order}/refunds`, fc.record({ lines: bought, restock: fc.boolean() }, { requiredKeys: ['restock'] })),
+    post(`${order}/cancel`, fc.constant(undefined)),
+    post('/v1/payments/webhooks/development', fc.record({ type: text, data: anything })),
+    get(segment.map((cursor) => `/v1/orders?cursor=${cursor}`)),
+    get(fc.tuple(segment, segment).map(([from, to]) => `/v1/products/popular?from=${from}&to=${to}`)),
+    get(fc.constant(order)),
   )
 }
 const key = fc.option(fc.constantFrom('k1', 'k2', 'k3'), { nil: undefined })
@@ -359,6 +401,9 @@ const STOREFRONT_VERBS = [
   'POST /v1/customers',
   'POST /v1/customers/{customer}/cart',
   'POST /v1/customers/{customer}/charges',
+  'POST /v1/orders',
+  'POST /v1/orders/{order}/cancel',
+  'POST /v1/orders/{order}/payments',
   'POST /v1/products',
   'PUT /v1/customers/{customer}/cart/',
 ]
@@ -370,6 +415,9 @@ test('nothing that a client sends makes a 500, and every refusal is a problem of
     fc.asyncProperty(sent, async (what) => {
       const { status, type, text: received } = await send(what)
       seen.set(status, (seen.get(status) ?? 0) + 1)
+      // Orders end; the next requests are about the newest.
+      if (status === 201 && what.path === '/v1/orders')
+        known.set('{order}', (JSON.parse(received) as { id: string }).id)
       if (status === 200 || status === 201) served.add(`${what.method} ${what.path.replace(/\/cart\/.*/, '/cart/')}`)
       expect(status).not.toBe(500)
       const refused =
