@@ -11,10 +11,11 @@ import { createCouponIssuer, type CouponIssuer } from './coupons/issue.ts'
 import { readEntries } from './customers/account.ts'
 import { chargeBalance } from './customers/charge.ts'
 import { createCustomer, latestCustomers, readCustomer } from './customers/customers.ts'
+import { gathered } from './database/gather.ts'
 import { createPool } from './database/pool.ts'
 import type { Result } from './errors.ts'
 import { reading } from './database/transaction.ts'
-import { createTurns } from './database/turns.ts'
+import { createTurns, type Turns } from './database/turns.ts'
 import { createApp } from './http/app.ts'
 import { createHttpServer } from './http/server.ts'
 import { createSessions } from './http/sessions.ts'
@@ -41,7 +42,7 @@ import { selectPayment } from './payments/queries.ts'
 import { refundOrder } from './payments/refund.ts'
 import { createStripeGateway } from './payments/stripe.ts'
 import { receiveWebhook } from './payments/webhooks.ts'
-import { chainHooks, type OnClosed } from './reservations/hooks.ts'
+import { chainHooks, type OnClosed, type OnMoved } from './reservations/hooks.ts'
 import { createReservations, type Reservations } from './reservations/reservations.ts'
 import { createSweeper, type Sweeper } from './reservations/sweeper.ts'
 import { addUpSales } from './sales/add_up.ts'
@@ -124,7 +125,9 @@ export function compose(options: ComposeOptions): Service {
   const sweeper = createSweeper({ db: core, onClosed, onMoved: noteMoved, metrics, log, instance, isBusy })
   const positioner = createPositioner({ db: general, log })
   const issuer = createCouponIssuer({ db: general })
-  const shop = openShop({ config, db: general, at_once_max: sizes.general - 1, reservations, log })
+  // One connection is left to those who only read.
+  const turns = createTurns({ at_once_max: sizes.general - 1 })
+  const shop = openShop({ config, db: general, turns, reservations, log })
   const stalled_after_seconds = stalledAfterSeconds(config.expiry_cron)
   watchGauges(metrics, { core, general }, reservations)
   metrics.watchExpiry(() => readStats(general, { stalled_after_seconds }))
@@ -136,7 +139,7 @@ export function compose(options: ComposeOptions): Service {
     authenticator: createAuthenticator({ db: general }),
     reservations: { reservations, ttl_max_seconds: config.reservation_ttl_max_seconds },
     stock: stockRoom(general, { noteMoved, watch }),
-    ...storefront(general, issuer),
+    ...storefront({ db: general, issuer, turns }),
     ...shop.routes,
     events: { readEvents: (page) => readEvents(general, page) },
     pages: {
@@ -172,6 +175,7 @@ export function compose(options: ComposeOptions): Service {
     async stop() {
       // What the shop has begun may still need the core.
       await Promise.all([sweeper.stop(), positioner.stop(), watch.stop(), issuer.stop(), shop.stop()])
+      await turns.stop()
       await reservations.stop()
       await Promise.all([core.destroy(), general.destroy()])
     },
@@ -184,7 +188,7 @@ function stockRoom(db: Knex, { noteMoved, watch }: { noteMoved: OnMoved; watch: 
   const reader = createLevelReader(db)
   const told = <T extends { levels: Level[] }>(result: Result<T>): Result<T> => {
     if (result.ok) {
-      onMoved(
+      noteMoved(
         result.value.levels.map(({ sku, seq, stock, temp_reserved_stock }) => ({
           sku,
           seq,
@@ -206,28 +210,41 @@ function stockRoom(db: Knex, { noteMoved, watch }: { noteMoved: OnMoved; watch: 
   }
 }
 
-function storefront(db: Knex, issuer: CouponIssuer): Pick<AppDeps, 'catalog' | 'customers' | 'carts' | 'coupons'> {
+function storefront(deps: {
+  db: Knex
+  issuer: CouponIssuer
+  turns: Turns
+}): Pick<AppDeps, 'catalog' | 'customers' | 'carts' | 'coupons'> {
+  const { db, issuer, turns } = deps
+  const inTurn = async <T>(work: () => Promise<Result<T>>): Promise<Result<T>> => {
+    const turn = await turns.run(work)
+    return turn.ok ? turn.value : turn
+  }
+  const hasRoom = () => turns.hasRoom()
   return {
     catalog: {
-      createProduct: (request) => createProduct(db, request),
-      changeProduct: (id, change) => changeProduct(db, id, change),
-      listProducts: (page) => listProducts(db, page),
-      readProduct: (id) => readProduct(db, id),
+      createProduct: (request) => inTurn(() => createProduct(db, request)),
+      changeProduct: (id, change) => inTurn(() => changeProduct(db, id, change)),
+      // What a sale's visitors all look at.
+      listProducts: gathered((page) => listProducts(db, page), JSON.stringify),
+      readProduct: gathered((id) => readProduct(db, id), String),
     },
     customers: {
-      createCustomer: (request) => createCustomer(db, request),
+      createCustomer: (request) => inTurn(() => createCustomer(db, request)),
       readCustomer: (id) => readCustomer(db, id),
-      chargeBalance: (request) => chargeBalance(db, request),
+      chargeBalance: (request) => inTurn(() => chargeBalance(db, request)),
       readEntries: (customer_id, page) => readEntries(db, customer_id, page),
+      hasRoom,
     },
     carts: {
-      addToCart: (request) => addToCart(db, request),
-      setInCart: (line) => setInCart(db, line),
-      removeFromCart: (line) => removeFromCart(db, line),
+      addToCart: (request) => inTurn(() => addToCart(db, request)),
+      setInCart: (line) => inTurn(() => setInCart(db, line)),
+      removeFromCart: (line) => inTurn(() => removeFromCart(db, line)),
       readCart: (customer_id) => readCart(db, customer_id),
+      hasRoom,
     },
     coupons: {
-      createCoupon: (request) => createCoupon(db, request),
+      createCoupon: (request) => inTurn(() => createCoupon(db, request)),
       readCoupon: (code) => readCoupon(db, code),
       listCoupons: (customer_id, page) => listCoupons(db, customer_id, page),
       issuer,
@@ -276,12 +293,11 @@ function openShop(options: {
   config: Config
   /** Connections that the core does not need to answer the transactions which are open on them. */
   db: Knex
-  at_once_max: number
+  turns: Turns
   reservations: Reservations
   log: Logger
 }): Shop {
-  const { config, db, at_once_max, reservations, log } = options
-  const turns = createTurns({ at_once_max })
+  const { config, db, turns, reservations, log } = options
   const transact = createTransact({ db, turns })
   const receive = (gateway_name: string, request: WebhookRequest) => receiveWebhook(paying, gateway_name, request)
   const { gateway, development } = openGateway(config.gateway, { db, log, receive })
@@ -330,7 +346,6 @@ function openShop(options: {
     async stop() {
       await Promise.all([...jobs.map((job) => job.stop()), development?.stop()])
       await pursuer.stop()
-      await turns.stop()
     },
   }
 }

@@ -68,7 +68,6 @@ export function addToCart(
   const { customer_id, sku, quantity, client, idempotency } = request
   return doOnce<CartAnswer>(db, {
     async claim(tx) {
-      if (!(await exists(tx, customer_id))) return refused({ code: 'customer_not_found', id: customer_id })
       if (idempotency === undefined) return undefined
       if (await insertAddition(tx, { client, customer_id, ...idempotency })) return undefined
       const earlier = earlierOf(await selectAddition(tx, client, idempotency.key), idempotency.request_hash)
@@ -90,10 +89,7 @@ export function setInCart(
   db: Knex,
   { customer_id, sku, quantity }: { customer_id: string; sku: string; quantity: number },
 ): Promise<Result<Cart>> {
-  return unkeyed(db, async (tx) => {
-    if (!(await exists(tx, customer_id))) return refused({ code: 'customer_not_found', id: customer_id })
-    return putIn(tx, { customer_id, sku }, () => quantity)
-  })
+  return unkeyed(db, (tx) => putIn(tx, { customer_id, sku }, () => quantity))
 }
 
 /** Takes a SKU out of a cart; where it is not in it, nothing changes. Refused with `customer_not_found`. */
@@ -149,17 +145,21 @@ async function putIn(
   { customer_id, sku }: { customer_id: string; sku: string },
   quantityOf: (in_cart: number) => number,
 ): Promise<Result<CartAnswer>> {
-  await lockCart(tx, customer_id)
-  const lines = await selectCartLines(tx, customer_id)
+  // Sent together; the lines are read after the lock.
+  const [locked, lines] = await Promise.all([lockCart(tx, customer_id), selectCartLines(tx, customer_id)])
+  if (!locked) return refused({ code: 'customer_not_found', id: customer_id })
   const line = lines.find((one) => one.sku === sku)
   const quantity = quantityOf(line?.quantity ?? 0)
-  const refusal =
-    line === undefined && lines.length >= LINES_MAX
-      ? FULL
-      : whyNot((await priceSkusIn(tx, [sku])).get(sku), { sku, quantity })
+  const after = line === undefined ? [...lines, { sku, quantity }] : lines.with(lines.indexOf(line), { sku, quantity })
+  if (after.length > LINES_MAX) return refused(FULL)
+  const priced = await priceSkusIn(
+    tx,
+    after.map((one) => one.sku),
+  )
+  const refusal = whyNot(priced.get(sku), { sku, quantity })
   if (refusal !== undefined) return refused(refusal)
   await upsertCartLine(tx, { customer_id, sku, quantity })
-  return ok({ cart: await presentCart(tx, customer_id), replayed: false })
+  return ok({ cart: present(customer_id, after, priced), replayed: false })
 }
 
 const FULL: Refusal = {
@@ -183,6 +183,10 @@ async function presentCart(db: Executor, customer_id: string): Promise<Cart> {
     db,
     lines.map(({ sku }) => sku),
   )
+  return present(customer_id, lines, priced)
+}
+
+function present(customer_id: string, lines: readonly Line[], priced: ReadonlyMap<string, PricedSku>): Cart {
   const presented = lines.map((line) => presentLine(line, priced.get(line.sku)))
   return {
     customer_id,

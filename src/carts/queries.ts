@@ -33,14 +33,19 @@ export async function selectAddition(
   return addition
 }
 
-/** Locks a customer's cart, which is made if there is none. The customer must exist. */
-export async function lockCart(db: Executor, customer_id: string): Promise<void> {
-  await rows(
+/**
+ * Locks a customer's cart, which is made if there is none. Statements behind it see what it had to wait for.
+ *
+ * @returns false if there is no such customer
+ */
+export async function lockCart(db: Executor, customer_id: string): Promise<boolean> {
+  const locked = await rows(
     db,
-    `INSERT INTO carts (customer_id) VALUES (?::uuid)
-     ON CONFLICT (customer_id) DO UPDATE SET updated_at = clock_timestamp()`,
+    `INSERT INTO carts (customer_id) SELECT id FROM customers WHERE id = ?::uuid
+     ON CONFLICT (customer_id) DO UPDATE SET updated_at = clock_timestamp() RETURNING customer_id`,
     [customer_id],
   )
+  return locked.length === 1
 }
 
 /** Locks a customer's cart if there is one. */

@@ -19,6 +19,8 @@ export type CartRoutesDeps = {
   setInCart: (line: { customer_id: string; sku: string; quantity: number }) => Promise<Result<Cart>>
   removeFromCart: (line: { customer_id: string; sku: string }) => Promise<Result<Cart>>
   readCart: (customer_id: string) => Promise<Result<Cart>>
+  /** Whether one more change would be taken; asked before a body is read. */
+  hasRoom: () => boolean
 }
 
 /** A customer's cart: it holds no stock, and every answer is the whole cart with prices and availability as of now. */
@@ -43,6 +45,7 @@ function add(carts: CartRoutesDeps): Route {
     scope: 'reserve',
     body: AddToCart,
     idempotency: 'accepted',
+    hasRoom: () => carts.hasRoom(),
     responses: {
       201: { ...CART, headers: { 'Idempotent-Replayed': '`true` for a repeated Idempotency-Key.' } },
     },
@@ -89,6 +92,7 @@ function set(carts: CartRoutesDeps): Route {
     scope: 'reserve',
     body: SetInCart,
     idempotency: 'ignored',
+    hasRoom: () => carts.hasRoom(),
     responses: { 200: CART },
     refusals: ['customer_not_found', 'sku_not_on_sale', 'insufficient_stock', 'cart_limit', 'overloaded'],
     async handle({ params, body }) {
@@ -110,6 +114,7 @@ function remove(carts: CartRoutesDeps): Route {
     description: 'Where it is not in the cart, nothing changes.',
     scope: 'reserve',
     idempotency: 'ignored',
+    hasRoom: () => carts.hasRoom(),
     responses: { 200: CART },
     refusals: ['customer_not_found', 'overloaded'],
     handle: async ({ params }) =>

@@ -22,6 +22,10 @@ export type AccountEntry = components['schemas']['AccountEntry']
 export type Cart = components['schemas']['Cart']
 export type Coupon = components['schemas']['Coupon']
 export type CouponIssue = components['schemas']['CouponIssue']
+export type Order = components['schemas']['Order']
+export type Payment = components['schemas']['Payment']
+export type Refund = components['schemas']['Refund']
+export type Popular = components['schemas']['Popular']
 export type Problem = components['schemas']['Problem']
 
 export type ClientOptions = {

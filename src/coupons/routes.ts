@@ -60,7 +60,7 @@ function create(coupons: CouponRoutesDeps): Route {
         headers: { Location: 'Where to read it.', ...REPLAYED },
       },
     },
-    refusals: ['coupon_exists', 'idempotency_key_in_use', 'idempotency_key_reused'],
+    refusals: ['coupon_exists', 'idempotency_key_in_use', 'idempotency_key_reused', 'overloaded'],
     async handle({ body, client, idempotency_key }) {
       const { code, quantity, discount_percent, discount_amount } = body
       // One of the two is there, as the check has seen.

@@ -4,7 +4,7 @@ import { ok, refused, type Result } from '../errors.ts'
 import { newId } from '../ids.ts'
 import type { Idempotency } from '../reservations/reservation.ts'
 import { moveIn, type Moved } from './account.ts'
-import { insertCharge, selectChargeByKey, selectCustomers, selectEntryOf } from './queries.ts'
+import { insertCharge, selectChargeByKey, selectEntryOf } from './queries.ts'
 
 export type ChargeRequest = {
   customer_id: string
@@ -37,12 +37,10 @@ async function claim(
   { customer_id, amount, client, idempotency }: ChargeRequest,
 ): Promise<Result<Moved> | undefined> {
   const { key, request_hash } = idempotency
-  // Before the insert, which a foreign key would break off. No code path deletes a customer.
-  if ((await selectCustomers(tx, [customer_id])).length === 0) {
-    return refused({ code: 'customer_not_found', id: customer_id })
-  }
   if (await insertCharge(tx, { id, customer_id, amount, client, key, request_hash })) return undefined
-  const earlier = earlierOf(await selectChargeByKey(tx, client, key), request_hash)
+  const stored = await selectChargeByKey(tx, client, key)
+  if (stored === undefined) return refused({ code: 'customer_not_found', id: customer_id })
+  const earlier = earlierOf(stored, request_hash)
   if (!earlier.ok) return earlier
   return ok({ entry: (await selectEntryOf(tx, { charge_id: earlier.value.id }))!, replayed: true })
 }

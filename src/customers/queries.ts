@@ -62,15 +62,15 @@ export type ChargeRow = {
   request_hash: string
 }
 
-/** Claims a charge's key; false if it is taken. Waits for a twin in flight. */
+/** Claims a charge's key; false if it is taken, or if there is no such customer. Waits for a twin in flight. */
 export async function insertCharge(db: Executor, charge: ChargeRow): Promise<boolean> {
   const { id, customer_id, amount, client, key, request_hash } = charge
   const inserted = await rows(
     db,
     `INSERT INTO charges (id, customer_id, amount, client, idempotency_key, request_hash)
-     VALUES (?::uuid, ?::uuid, ?::bigint, ?, ?, decode(?, 'hex'))
+     SELECT ?::uuid, c.id, ?::bigint, ?, ?, decode(?, 'hex') FROM customers c WHERE c.id = ?::uuid
      ON CONFLICT (client, idempotency_key) DO NOTHING RETURNING id`,
-    [id, customer_id, amount, client, key, request_hash],
+    [id, amount, client, key, request_hash, customer_id],
   )
   return inserted.length === 1
 }

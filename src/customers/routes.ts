@@ -27,6 +27,8 @@ export type CustomerRoutesDeps = {
     customer_id: string,
     page: { limit: number; before_seq?: number },
   ) => Promise<AccountEntry[] | undefined>
+  /** Whether one more change would be taken; asked before a body is read. */
+  hasRoom: () => boolean
 }
 
 /** Customers, their balances, and the history of each. */
@@ -49,6 +51,7 @@ function create(customers: CustomerRoutesDeps): Route {
     scope: 'reserve',
     body: CreateCustomer,
     idempotency: 'accepted',
+    hasRoom: () => customers.hasRoom(),
     responses: {
       201: {
         description: 'Made. With `Idempotent-Replayed: true` it was made before, and is shown as it is now.',
@@ -56,7 +59,7 @@ function create(customers: CustomerRoutesDeps): Route {
         headers: { Location: 'Where to read it.', 'Idempotent-Replayed': '`true` for a repeated Idempotency-Key.' },
       },
     },
-    refusals: ['idempotency_key_in_use', 'idempotency_key_reused'],
+    refusals: ['idempotency_key_in_use', 'idempotency_key_reused', 'overloaded'],
     async handle({ body, client, idempotency_key }) {
       const result = await customers.createCustomer({
         ...body,
@@ -97,6 +100,7 @@ function charge(customers: CustomerRoutesDeps): Route {
     scope: 'admin',
     body: ChargeBalance,
     idempotency: 'required',
+    hasRoom: () => customers.hasRoom(),
     responses: {
       201: {
         description: 'The entry that it made in the account. With `Idempotent-Replayed: true` it was made before.',

@@ -10,6 +10,7 @@ const TTL_MAX_SECONDS = 31_536_000
  */
 export function apiDocument(): ReturnType<typeof openApiDocument> {
   const absent = undefined as never
+  const empty = {} as never
   return openApiDocument(
     apiRoutes({
       reservations: { reservations: absent, ttl_max_seconds: TTL_MAX_SECONDS },
@@ -18,15 +19,9 @@ export function apiDocument(): ReturnType<typeof openApiDocument> {
       customers: absent,
       carts: absent,
       coupons: absent,
-      orders: { createOrder: absent, cancelOrder: absent, readOrder: absent, listOrders: absent, hasRoom: absent },
-      payments: {
-        payOrder: absent,
-        refundOrder: absent,
-        readPayment: absent,
-        receiveWebhook: absent,
-        hasRoom: absent,
-      },
-      sales: { readPopular: absent },
+      orders: empty,
+      payments: empty,
+      sales: empty,
       events: { readEvents: absent },
       readStats: absent,
       readiness: absent,

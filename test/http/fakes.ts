@@ -108,12 +108,14 @@ function storefront(): Pick<AppDeps, 'catalog' | 'customers' | 'carts' | 'coupon
       readCustomer: (id) => Promise.resolve(id.endsWith('f') ? undefined : customerOf({ id })),
       chargeBalance: ({ amount }) => Promise.resolve(ok({ entry: entryOf({ amount }), replayed: false })),
       readEntries: () => Promise.resolve([]),
+      hasRoom: () => true,
     },
     carts: {
       addToCart: () => Promise.resolve(ok({ cart: cartOf(), replayed: false })),
       setInCart: () => Promise.resolve(ok(cartOf())),
       removeFromCart: () => Promise.resolve(ok(cartOf())),
       readCart: (id) => Promise.resolve(id.endsWith('f') ? refused({ code: 'customer_not_found', id }) : ok(cartOf())),
+      hasRoom: () => true,
     },
     coupons: {
       createCoupon: ({ code }) => Promise.resolve(ok({ coupon: couponOf({ code }), replayed: false })),

@@ -20,6 +20,8 @@ beforeAll(async () => {
   known.set('{product}', await made('/v1/products', { name: 'Tee', skus }))
   known.set('{customer}', await made('/v1/customers', { name: 'Kim' }))
   await made('/v1/coupons', { code: 'C', discount_percent: 10, quantity: 3 })
+  const lines = [{ sku: 'TEE-L', quantity: 1 }]
+  known.set('{order}', await made('/v1/orders', { customer_id: known.get('{customer}'), lines }))
 })
 
 /** What exists, by what stands for it in a path or body. */
@@ -49,6 +51,7 @@ const text = fc.oneof(
     'TEE-M',
     'C',
     '{customer}',
+    '{order}',
     '',
     ' ',
     '\0',
@@ -180,6 +183,8 @@ const path = fc.oneof(
   fc
     .constantFrom('', '/charges', '/ledger', '/cart', '/cart/TEE-L', '/coupons')
     .map((part) => `/v1/customers/{customer}${part}`),
+  fc.constantFrom('', '/cancel', '/payments', '/refunds').map((part) => `/v1/orders/{order}${part}`),
+  fc.constantFrom('/v1/orders', '/v1/products/popular', '/v1/payments/webhooks/development', '/v1/payments/{order}'),
   fc
     .tuple(segment, fc.constantFrom('', '/charges', '/ledger', '/cart', '/coupons'), segment)
     .map(([id, part, sku]) => `/v1/customers/${id}${part}${part === '/cart' ? `/${sku}` : ''}`),
@@ -264,18 +269,25 @@ const sound = fc.oneof(
     body: fc.constant(undefined),
   }),
   { weight: 4, arbitrary: soundStorefront() },
+  { weight: 3, arbitrary: soundOrders() },
 )
 
+/** Nearly always a good value, so that a request of several fields still comes through. */
+function mostly<T>(good: fc.Arbitrary<T>, bad: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> {
+  return fc.oneof({ weight: 9, arbitrary: good }, bad)
+}
+
 function soundStorefront() {
-  const size = fc.oneof(fc.constantFrom('M', 'L', 'XL'), text)
+  const size = mostly(fc.constantFrom('M', 'L', 'XL'), text)
   const sku = fc.record({
-    sku: fc.oneof(fc.uuid(), fc.constantFrom('TEE-M', 'A', 'new'), text),
+    sku: mostly(fc.uuid(), fc.oneof(fc.constantFrom('TEE-M', 'A', 'new'), text)),
     options: size.map((given) => ({ size: given })),
-    price: fc.oneof(fc.integer({ min: 0, max: 2e9 }), number),
-    stock: fc.oneof(fc.integer({ min: 0, max: 9 }), number),
+    price: mostly(fc.integer({ min: 0, max: 2e9 }), number),
+    stock: mostly(fc.integer({ min: 0, max: 9 }), number),
   })
-  const sold = fc.oneof({ weight: 4, arbitrary: fc.constantFrom('TEE-M', 'TEE-L') }, text)
-  const units = fc.oneof(fc.integer({ min: 1, max: 4 }), number)
+  const name = mostly(fc.constantFrom('Kim', '티셔츠 ✨'), text)
+  const sold = fc.oneof({ weight: 9, arbitrary: fc.constantFrom('TEE-M', 'TEE-L') }, text)
+  const units = mostly(fc.integer({ min: 1, max: 4 }), number)
   const customer = '/v1/customers/{customer}'
   const post = (at: string, given: fc.Arbitrary<unknown>) =>
     fc.record({ method: fc.constant('POST'), path: fc.constant(at), body: given })
@@ -283,21 +295,25 @@ function soundStorefront() {
     fc.record({ method: fc.constant(method), path: where, body: given })
   const cartLine = sold.map((name) => `${customer}/cart/${encodeURIComponent(name.toWellFormed())}`)
   return fc.oneof(
-    post(
-      '/v1/products',
-      fc.record({ name: text, description: text, skus: fc.array(sku, { minLength: 1, maxLength: 3 }) }),
-    ),
+    post('/v1/products', fc.record({ name, description: text, skus: fc.array(sku, { minLength: 1, maxLength: 2 }) })),
     at(
       'PATCH',
       fc.constant('/v1/products/{product}'),
-      fc.record({ name: text, skus: fc.array(sku, { minLength: 1, maxLength: 2 }) }, { requiredKeys: [] }),
+      fc.record({ name, skus: fc.array(sku, { minLength: 1, maxLength: 2 }) }, { requiredKeys: [] }),
     ),
-    post('/v1/customers', fc.record({ name: text })),
-    post(`${customer}/charges`, fc.record({ amount: fc.oneof(fc.integer({ min: 1, max: 1e12 }), number) })),
+    post('/v1/customers', fc.record({ name })),
+    post(`${customer}/charges`, fc.record({ amount: mostly(fc.integer({ min: 1, max: 1e12 }), number) })),
     post(`${customer}/cart`, fc.record({ sku: sold, quantity: units })),
     at('PUT', cartLine, fc.record({ quantity: units })),
     at('DELETE', cartLine, fc.constant(undefined)),
-    post('/v1/coupons', fc.record({ code: text, discount_amount: number, quantity: units })),
+    post(
+      '/v1/coupons',
+      fc.record({
+        code: mostly(fc.uuid(), text),
+        discount_amount: mostly(fc.integer({ min: 1, max: 1e12 }), number),
+        quantity: units,
+      }),
+    ),
     post('/v1/coupons/C/issues', fc.record({ customer_id: fc.oneof(fc.constant('{customer}'), fc.uuid(), text) })),
     at(
       'GET',
@@ -309,6 +325,42 @@ function soundStorefront() {
       segment.map((cursor) => `/v1/products?status=draft&cursor=${cursor}`),
       fc.constant(undefined),
     ),
+  )
+}
+
+function soundOrders() {
+  const order = '/v1/orders/{order}'
+  const post = (at: string, given: fc.Arbitrary<unknown>) =>
+    fc.record({ method: fc.constant('POST'), path: fc.constant(at), body: given })
+  const get = (where: fc.Arbitrary<string>) =>
+    fc.record({ method: fc.constant('GET'), path: where, body: fc.constant(undefined) })
+  const bought = fc.array(
+    fc.record({
+      sku: fc.oneof(fc.constantFrom('TEE-M', 'TEE-L'), text),
+      quantity: fc.oneof(fc.integer({ min: 1, max: 2 }), number),
+    }),
+    { minLength: 1, maxLength: 2 },
+  )
+  const sound_lines = fc.constant([{ sku: 'TEE-L', quantity: 1 }])
+  const customer_id = fc.oneof({ weight: 4, arbitrary: fc.constant('{customer}') }, text)
+  return fc.oneof(
+    post(
+      '/v1/orders',
+      fc.record(
+        { customer_id, lines: fc.oneof(sound_lines, bought), coupon_code: text },
+        { requiredKeys: ['customer_id'] },
+      ),
+    ),
+    post(
+      `${order}/payments`,
+      fc.record({ method: fc.constantFrom('balance', 'card'), return_url: text }, { requiredKeys: ['method'] }),
+    ),
+    post(`${order}/refunds`, fc.record({ lines: bought, restock: fc.boolean() }, { requiredKeys: ['restock'] })),
+    post(`${order}/cancel`, fc.constant(undefined)),
+    post('/v1/payments/webhooks/development', fc.record({ type: text, data: anything })),
+    get(segment.map((cursor) => `/v1/orders?cursor=${cursor}`)),
+    get(fc.tuple(segment, segment).map(([from, to]) => `/v1/products/popular?from=${from}&to=${to}`)),
+    get(fc.constant(order)),
   )
 }
 const key = fc.option(fc.constantFrom('k1', 'k2', 'k3'), { nil: undefined })
@@ -359,6 +411,9 @@ const STOREFRONT_VERBS = [
   'POST /v1/customers',
   'POST /v1/customers/{customer}/cart',
   'POST /v1/customers/{customer}/charges',
+  'POST /v1/orders',
+  'POST /v1/orders/{order}/cancel',
+  'POST /v1/orders/{order}/payments',
   'POST /v1/products',
   'PUT /v1/customers/{customer}/cart/',
 ]
@@ -370,6 +425,9 @@ test('nothing that a client sends makes a 500, and every refusal is a problem of
     fc.asyncProperty(sent, async (what) => {
       const { status, type, text: received } = await send(what)
       seen.set(status, (seen.get(status) ?? 0) + 1)
+      // Orders end; the next requests are about the newest.
+      if (status === 201 && what.path === '/v1/orders')
+        known.set('{order}', (JSON.parse(received) as { id: string }).id)
       if (status === 200 || status === 201) served.add(`${what.method} ${what.path.replace(/\/cart\/.*/, '/cart/')}`)
       expect(status).not.toBe(500)
       const refused =

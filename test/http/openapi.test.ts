@@ -146,6 +146,55 @@ async function hitStorefront(hit: Hit): Promise<void> {
   await hit('issueCoupon', 'POST', `${path}/issues`, { body: { customer_id: id } })
   await hit('issueCoupon', 'POST', `${path}/issues`, { body: { customer_id: id } })
   await hit('listCustomerCoupons', 'GET', `${customer}/coupons`)
+  await hitOrders(hit, { customer_id: String(id), product })
+}
+
+async function hitOrders(hit: Hit, { customer_id, product }: { customer_id: string; product: string }): Promise<void> {
+  await hit('changeProduct', 'PATCH', product, { body: { status: 'active' } })
+  const headers = { 'Idempotency-Key': 'k' }
+  const lines = [{ sku: 'TEE-M', quantity: 2 }]
+  const order = async () => {
+    const { body } = await hit('createOrder', 'POST', '/v1/orders', { body: { customer_id, lines } })
+    return `/v1/orders/${String(body.id)}`
+  }
+  await hit('createOrder', 'POST', '/v1/orders', { body: { customer_id, lines: [{ sku: 'TEE-M', quantity: 1000 }] } })
+  await hit('createOrder', 'POST', '/v1/orders', { body: { customer_id, lines: [{ sku: 'none', quantity: 1 }] } })
+  const cancelled = await order()
+  await hit('payOrder', 'POST', `${cancelled}/payments`, { body: { method: 'card' }, headers })
+  await hit('payOrder', 'POST', `${cancelled}/payments`, {
+    body: { method: 'balance' },
+    headers: { 'Idempotency-Key': 'l' },
+  })
+  await hit('payOrder', 'POST', `${cancelled}/payments`, { body: { method: 'balance' } })
+  await hit('cancelOrder', 'POST', `${cancelled}/cancel`)
+  await hit('cancelOrder', 'POST', '/v1/orders/none/cancel')
+  await hit('chargeBalance', 'POST', `/v1/customers/${customer_id}/charges`, {
+    body: { amount: 50_000 },
+    headers: { 'Idempotency-Key': 'c' },
+  })
+  const paid = await order()
+  const payment = await hit('payOrder', 'POST', `${paid}/payments`, {
+    body: { method: 'balance' },
+    headers: { 'Idempotency-Key': 'm' },
+  })
+  expect(payment.body).toMatchObject({ status: 'paid' })
+  await hit('getPayment', 'GET', `/v1/payments/${String(payment.body.id)}`)
+  await hit('getPayment', 'GET', '/v1/payments/none')
+  await hit('cancelOrder', 'POST', `${paid}/cancel`)
+  await hit('refundOrder', 'POST', `${paid}/refunds`, {
+    body: { lines: [{ sku: 'TEE-M', quantity: 9 }], restock: true },
+  })
+  await hit('refundOrder', 'POST', `${paid}/refunds`, {
+    body: { lines: [{ sku: 'TEE-M', quantity: 1 }], restock: true },
+  })
+  await hit('getOrder', 'GET', paid)
+  await hit('getOrder', 'GET', '/v1/orders/none')
+  await hit('listOrders', 'GET', `/v1/orders?customer_id=${customer_id}&limit=1`)
+  await hit('receiveWebhook', 'POST', '/v1/payments/webhooks/development', { body: {} })
+  await hit('receiveWebhook', 'POST', '/v1/payments/webhooks/none', { body: {} })
+  await serving.service.shop.addUpSales()
+  const popular = await hit('listPopularProducts', 'GET', '/v1/products/popular')
+  expect(popular.body.data).toMatchObject([{ units_sold: 1 }])
 }
 
 function operations(): Operation[] {

@@ -19,10 +19,13 @@ export async function serveFakes(overrides: Partial<AppDeps> = {}): Promise<Serv
 
 export type ServingService = Serving & { service: Service; database: TestDatabase }
 
-/** The whole service over a database of its own, with what stock a test names. */
-export async function serveService(stock: Record<string, number> = {}): Promise<ServingService> {
+/** The whole service over a database of its own, with what stock and settings a test names. */
+export async function serveService(
+  stock: Record<string, number> = {},
+  env: Record<string, string> = {},
+): Promise<ServingService> {
   const database = await createTestDatabase()
-  const config = loadConfig({ DATABASE_URL: database.url, EXPIRY_CRON: 'off', DATABASE_POOL_MAX: '6' })
+  const config = loadConfig({ DATABASE_URL: database.url, EXPIRY_CRON: 'off', DATABASE_POOL_MAX: '6', ...env })
   const service = compose({ config, url: database.url, log: pino({ level: 'silent' }), instance: 'test' })
   const items = Object.entries(stock).map(([sku, units]) => ({ sku, stock: units }))
   if (items.length > 0) await setStock(database.db, items)

@@ -44,7 +44,13 @@ test('ids of one moment are told apart by what is shown of them', () => {
 })
 
 test('outcomes are summed up by what became of a request: a refusal is one whatever its code', () => {
-  const of = (verb: string, code: string, n: number) => ({ verb, code, strategy: 'batched', count: n })
+  const of = (verb: string, code: string, n: number) => ({
+    verb,
+    code,
+    strategy: 'batched',
+    ttl_variant: null,
+    count: n,
+  })
   const rates = ratesOf([
     of('reserve', 'ok', 5),
     of('reserve', 'replayed', 7),
