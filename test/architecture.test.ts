@@ -25,6 +25,7 @@ const FLOORS: string[][] = [
   ...STOREFRONT_FLOORS,
   ['operations'],
   ['http', 'lab', 'workers'],
+  ['compose_storefront'],
   ['compose'],
   ['main', 'cli'],
 ]
@@ -129,9 +130,9 @@ const RULES = {
     )(tree),
     ...onCode(/\b(status|status_?code)\b['"]?\s*[:=]+\s*[45]\d\d\b|\banswer\(\s*[45]\d\d\b/gi, isDoor)(tree),
   ],
-  'only compose.ts wires rooms': onCode(
+  'only compose.ts and its part for the storefront wire rooms': onCode(
     /(?<!function )\b(createReservations|createSweeper|createPositioner|createApp|createAuthenticator|createLevelReader|createCouponIssuer|createTurns|createTransact|createPursuer|createStripeGateway|createDevelopmentGateway|guardGateway)\(/g,
-    (path) => path !== 'compose.ts',
+    (path) => !['compose.ts', 'compose_storefront.ts'].includes(path),
   ),
   'there are no default exports': onCode(/\bexport\s+(default\b|\{[^}]*\bas default\b).*/g, () => true),
   'there are no barrels': (tree) =>
@@ -235,7 +236,7 @@ const FIXTURES: Record<keyof typeof RULES, { wrong: Record<string, string>; righ
       'reservations/plan.ts': `{ status: 'confirmed', batch_size_max: 300 }`,
     },
   },
-  'only compose.ts wires rooms': {
+  'only compose.ts and its part for the storefront wire rooms': {
     wrong: { 'main.ts': `const { reserve } = createReservations({})`, 'http/app.ts': `createSweeper({})` },
     right: {
       'compose.ts': `createReservations({})`,

@@ -293,7 +293,7 @@ function soundStorefront() {
     fc.record({ method: fc.constant('POST'), path: fc.constant(at), body: given })
   const at = (method: string, where: fc.Arbitrary<string>, given: fc.Arbitrary<unknown>) =>
     fc.record({ method: fc.constant(method), path: where, body: given })
-  const cartLine = sold.map((name) => `${customer}/cart/${encodeURIComponent(name.toWellFormed())}`)
+  const cartLine = sold.map((sku_name) => `${customer}/cart/${encodeURIComponent(sku_name.toWellFormed())}`)
   return fc.oneof(
     post('/v1/products', fc.record({ name, description: text, skus: fc.array(sku, { minLength: 1, maxLength: 2 }) })),
     at(
