@@ -41,6 +41,9 @@ import { startJob, type Job } from './schedule.ts'
 
 type AppDeps = Parameters<typeof createApp>[0]
 
+/** Changes of the shop at work or waiting; those of a thousand checkouts at once, three times over. */
+const CHANGES_MAX = 4000
+
 /** The rooms in which nothing runs by itself; what changes their rows takes a turn at the pool. */
 function goodsRooms(deps: {
   db: Knex
@@ -48,10 +51,7 @@ function goodsRooms(deps: {
   turns: Turns
 }): Pick<AppDeps, 'catalog' | 'customers' | 'carts' | 'coupons'> {
   const { db, issuer, turns } = deps
-  const inTurn = async <T>(work: () => Promise<Result<T>>): Promise<Result<T>> => {
-    const turn = await turns.run(work)
-    return turn.ok ? turn.value : turn
-  }
+  const inTurn = <T>(work: () => Promise<Result<T>>) => turns.take(work)
   const hasRoom = () => turns.hasRoom()
   return {
     catalog: {
@@ -112,7 +112,7 @@ export function openShop(options: {
   log: Logger
 }): Shop {
   const { config, db, at_once_max, reservations, log } = options
-  const turns = createTurns({ at_once_max })
+  const turns = createTurns({ at_once_max, length_max: CHANGES_MAX })
   const issuer = createCouponIssuer({ db })
   const transact = createTransact({ db, turns })
   const receive = (gateway_name: string, request: WebhookRequest) => receiveWebhook(paying, gateway_name, request)

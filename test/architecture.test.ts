@@ -131,7 +131,7 @@ const RULES = {
     ...onCode(/\b(status|status_?code)\b['"]?\s*[:=]+\s*[45]\d\d\b|\banswer\(\s*[45]\d\d\b/gi, isDoor)(tree),
   ],
   'only compose.ts and its part for the storefront wire rooms': onCode(
-    /(?<!function )\b(createReservations|createSweeper|createPositioner|createApp|createAuthenticator|createLevelReader|createCouponIssuer|createTurns|createTransact|createPursuer|createStripeGateway|createDevelopmentGateway|guardGateway)\(/g,
+    /(?<!function )\b(createReservations|createSweeper|createPositioner|createApp|createAuthenticator|createLevelReader|createCouponIssuer|createTransact|createPursuer|createStripeGateway|createDevelopmentGateway|guardGateway)\(/g,
     (path) => !['compose.ts', 'compose_storefront.ts'].includes(path),
   ),
   'there are no default exports': onCode(/\bexport\s+(default\b|\{[^}]*\bas default\b).*/g, () => true),

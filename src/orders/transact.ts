@@ -21,8 +21,7 @@ const BACKOFF_MS = 4
 export function createTransact({ db, turns }: { db: Knex; turns: Turns }): Transact {
   return async (steps) => {
     for (let attempt = 1; ; attempt++) {
-      const turn = await turns.run(() => doOnce(db, steps).catch(refuseBlocked))
-      const result = turn.ok ? turn.value : turn
+      const result = await turns.take(() => doOnce(db, steps).catch(refuseBlocked))
       if (result.ok || result.refusal.code !== 'stock_conflict' || attempt === TRIES_MAX) return result
       await delay(Math.random() * BACKOFF_MS * 2 ** attempt)
     }

@@ -16,7 +16,7 @@ import { createSplit } from './split.ts'
 import { createConflictWatch } from './strategies/conflict_watch.ts'
 import { createWay } from './strategies/strategies.ts'
 import type { StrategyParts, StrategySettings } from './strategies/strategy.ts'
-import { createEntrance, createTurns } from './strategies/turns.ts'
+import { createEntrance, createTurns } from '../database/turns.ts'
 
 /**
  * The core's front. Each verb stands here twice: through the queue, and in a caller's transaction, for what must commit
@@ -193,7 +193,7 @@ function reserveMaker(
   }))
   const holdOf = createSplit(holds, 'ttl')
   return (request) => {
-    const id = newId()
+    const id = request.id ?? newId()
     const hold = request.ttl_seconds === undefined ? holdOf(request, id) : undefined
     return {
       verb: 'reserve',

@@ -12,7 +12,7 @@ import type { ReserveRequest } from '../../src/reservations/reservation.ts'
 import { createQueue } from '../../src/reservations/strategies/queue.ts'
 import { QUEUE_LIMITS, type QueueLimits } from '../../src/reservations/strategies/queue_limits.ts'
 import { CannotStart, type Strategy } from '../../src/reservations/strategies/strategy.ts'
-import { createTurns } from '../../src/reservations/strategies/turns.ts'
+import { createTurns } from '../../src/database/turns.ts'
 import { lockLevels } from '../../src/stock/queries.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {

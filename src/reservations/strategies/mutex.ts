@@ -4,7 +4,7 @@ import { Blocked } from '../blocked.ts'
 import type { Outcome, Reserve } from '../plan.ts'
 import { blockedSkus, flyAlone } from './alone.ts'
 import type { Strategy, StrategyParts } from './strategy.ts'
-import { createTurns, LENGTH_MAX } from './turns.ts'
+import { createTurns, LENGTH_MAX } from '../../database/turns.ts'
 
 /**
  * A lock in this process's memory around read, check and write: one for each SKU, so that only those who want the same thing

@@ -3,7 +3,7 @@ import { refused } from '../../errors.ts'
 import type { Outcome, Reserve } from '../plan.ts'
 import { flyAlone } from './alone.ts'
 import type { Strategy, StrategyParts } from './strategy.ts'
-import { createTurns, LENGTH_MAX } from './turns.ts'
+import { createTurns, LENGTH_MAX } from '../../database/turns.ts'
 
 /** No single wait before another try is longer, however often it has doubled. */
 const BACKOFF_MS_MAX = 1000

@@ -1,4 +1,4 @@
-import { LENGTH_MAX, WAIT_MS_MAX } from './turns.ts'
+import { LENGTH_MAX, WAIT_MS_MAX } from '../../database/turns.ts'
 
 /** The bounds of the job queue. */
 

@@ -5,7 +5,7 @@ import type { StrategyName } from '../../strategy_names.ts'
 import type { FlightOptions } from '../flight.ts'
 import type { OnMoved } from '../hooks.ts'
 import type { Operation, Outcome, Reserve } from '../plan.ts'
-import type { Turns } from './turns.ts'
+import type { Turns } from '../../database/turns.ts'
 
 /**
  * One way to win the race for a counter. It decides reserve only; the other verbs share one path. Whatever it locks only

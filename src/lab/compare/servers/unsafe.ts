@@ -7,7 +7,7 @@ import { ok, refused, type Result } from '../../../errors.ts'
 import { newId } from '../../../ids.ts'
 import { createLog } from '../../../log.ts'
 import type { Reservation, Reserved, ReserveRequest } from '../../../reservations/reservation.ts'
-import { createTurns } from '../../../reservations/strategies/turns.ts'
+import { createTurns } from '../../../database/turns.ts'
 import { reserveUnsafely, TABLES, UNSAFE_NAMES, type Transact } from '../unsafe.ts'
 
 /**

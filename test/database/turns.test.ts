@@ -1,16 +1,15 @@
 import { afterEach, expect, jest, test } from '@jest/globals'
-import { refused } from '../../src/errors.ts'
-import { createTurns, LENGTH_MAX, WAIT_MS_MAX } from '../../src/reservations/strategies/turns.ts'
-import type { Outcome } from '../../src/reservations/plan.ts'
+import { refused, type Result } from '../../src/errors.ts'
+import { createTurns, LENGTH_MAX, WAIT_MS_MAX } from '../../src/database/turns.ts'
 import { gate } from '../factories.ts'
 
-/** The line in which reserves wait for a transaction of their own. */
+/** The line in which requests wait for a transaction of their own. */
 
 const DONE = refused({ code: 'insufficient_stock', shortages: [] })
 
 afterEach(() => void jest.useRealTimers())
 
-function codeOf(outcome: Outcome): string {
+function codeOf(outcome: Result<unknown>): string {
   return outcome.ok ? 'ok' : outcome.refusal.code
 }
 
@@ -80,7 +79,7 @@ test('work that takes too long: told that its outcome is unknown, and its turn i
   jest.useFakeTimers()
   const turns = createTurns({ at_once_max: 1, answer_ms_max: 1800 })
   const { opened, open } = gate()
-  let told: Outcome | undefined
+  let told: Result<unknown> | undefined
   void turns.take(() => opened.then(() => DONE)).then((outcome) => (told = outcome))
   const next = turns.take(() => Promise.resolve(DONE))
   await jest.advanceTimersByTimeAsync(1700)
