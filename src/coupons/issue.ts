@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 import { findCustomers } from '../customers/customers.ts'
 import { isLockTimeout, SQLSTATE, sqlstate } from '../database/sqlstate.ts'
-import { transaction, type Executor } from '../database/transaction.ts'
+import { reading, transaction, type Executor } from '../database/transaction.ts'
 import { ok, refused, type Refusal, type Result } from '../errors.ts'
 import type { Idempotency } from '../reservations/reservation.ts'
 import {
@@ -137,7 +137,7 @@ async function settle(db: Knex, code: string, batch: readonly Waiting[], again =
 
 /** Looks first, without a lock: that a coupon is exhausted is final, and saying so must be cheap. */
 async function issueAll(db: Knex, code: string, requests: readonly IssueRequest[]): Promise<Result<Issued>[]> {
-  const seen = draw(code, requests, await look(db, code, requests))
+  const seen = draw(code, requests, await reading(() => look(db, code, requests)))
   if (seen.issues.length === 0) return seen.results()
   return transaction(db, async (tx) => {
     // Sent together; what is looked at comes after the lock.

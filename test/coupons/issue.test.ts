@@ -253,7 +253,9 @@ test('a connection that is lost is an error for its batch, and the line goes on'
     await untilWaiting(db)
     await rows(db, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'another'`)
     expect(await error).toMatchObject({ name: 'DatabaseUnavailable', outcome: 'none' })
-    expect(refusal(await next!)).toMatchObject({ code: 'overloaded' })
+    // The second waits for the lock, unless it was given a connection of which nobody knew yet that it is gone.
+    const said = await next!.then(refusal, (thrown: Error) => ({ code: thrown.name }))
+    expect(['overloaded', 'DatabaseUnavailable']).toContain(said.code)
     await holder.rollback()
     await until(() =>
       issue(code, customers[1]!, {}, other).then(

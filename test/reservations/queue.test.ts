@@ -31,9 +31,6 @@ import {
   until,
   wants,
 } from '../factories.ts'
-import { testRaces } from './races.ts'
-
-testRaces('queue')
 
 describe('in particular', () => {
   let database: TestDatabase
