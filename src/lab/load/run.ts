@@ -269,7 +269,8 @@ class Run {
       const due_count = Math.min(total, Math.floor(((now - this.#started) * rate) / 1000) + 1)
       for (; this.#scheduled < due_count; this.#scheduled++) {
         const due = this.#started + (this.#scheduled * 1000) / rate
-        const line = this.#idle.pop()
+        // In turn: a connection on which nothing comes is closed by its server with a 408.
+        const line = this.#idle.shift()
         if (line === undefined) this.#backlog.push(due)
         else this.#send(line, due)
       }
