@@ -8,12 +8,14 @@ import type { Finding } from '../../src/operations/finding.ts'
 import { verify } from '../../src/operations/verify.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import { customerWith, inTransaction, must } from '../factories.ts'
+import { keepClean } from './clean_tables.ts'
 
 /** Balances and coupons that were written past the service are named, and nothing else is. */
 
 let database: TestDatabase
 let kim: string
 let lee: string
+let restore: () => Promise<void>
 
 const TABLES = ['customers', 'charges', 'account_entries', 'coupons', 'coupon_issues']
 
@@ -33,21 +35,10 @@ beforeAll(async () => {
   const order = { code: 'C', customer_id: kim, order_id: newId(), subtotal: 100 }
   must(await inTransaction(db, (tx) => applyIn(tx, order)))
   await issuer.stop()
-  for (const table of TABLES) await rows(db, `CREATE TABLE clean_${table} AS SELECT * FROM ${table}`)
-  // Whoever writes past the service may also have written past the schema.
-  const constraints = await rows<{ table: string; name: string }>(
-    db,
-    `SELECT conrelid::regclass::text AS table, conname AS name FROM pg_constraint
-     WHERE conrelid = ANY (?::regclass[]) AND contype IN ('c', 'f')`,
-    [TABLES],
-  )
-  for (const { table, name } of constraints) await rows(db, `ALTER TABLE ${table} DROP CONSTRAINT ${name}`)
+  restore = await keepClean(db, TABLES)
 })
 
-afterEach(async () => {
-  await rows(database.db, `TRUNCATE ${TABLES.join(', ')} CASCADE`)
-  for (const table of TABLES) await rows(database.db, `INSERT INTO ${table} SELECT * FROM clean_${table}`)
-})
+afterEach(() => restore())
 
 afterAll(() => database.drop())
 
