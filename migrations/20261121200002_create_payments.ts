@@ -80,6 +80,8 @@ async function createPayments(knex: Knex): Promise<void> {
   `)
   // What the job reads; it holds only what is owed to a gateway.
   await knex.raw('CREATE INDEX payments_to_pursue ON payments (next_try_at) WHERE next_try_at IS NOT NULL')
+  // What `cli status` reads, for whoever gives money back.
+  await knex.raw('CREATE INDEX payments_owed ON payments (order_id, id) WHERE owed_amount > 0')
 }
 
 async function createRefunds(knex: Knex): Promise<void> {

@@ -15,14 +15,14 @@ export function addOperationCommands(program: Command): void {
   program
     .command('verify')
     .description(
-      'check counters, reservations, balances and coupons of the whole database against their ledgers and name what is ' +
-        'broken; repairs nothing. Takes three minutes for ten million reservations; run it when it is quiet',
+      'check counters, reservations, balances, coupons, orders, payments and sales of the whole database against each other ' +
+        'and name what is broken; repairs nothing. Takes three minutes for ten million reservations; run it when it is quiet',
     )
     .option('--json', 'print JSON')
     .action(runVerify)
   program
     .command('status')
-    .description('how database, locks, expiry and the service on this machine are, and what to do next')
+    .description('how database, locks, expiry, payments and the service on this machine are, and what to do next')
     .option('--json', 'print JSON')
     .action(runStatus)
   program

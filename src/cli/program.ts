@@ -2,6 +2,7 @@ import { isNativeError } from 'node:util/types'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { addKeyCommands } from './keys.ts'
 import { addOperationCommands } from './operations.ts'
+import { addPaymentCommands } from './payments.ts'
 import { addRedisCommands } from './redis.ts'
 import { addReportCommands } from './reports.ts'
 import { addReservationCommands } from './reservations.ts'
@@ -27,6 +28,18 @@ The database is the one of DATABASE_URL, or the embedded one under DATA_DIR, as 
  * @returns the exit code, see {@link EXIT}
  */
 export async function runCommand(words: readonly string[]): Promise<number> {
+  const program = createProgram()
+  overrideExits(program)
+  try {
+    await program.parseAsync([...words], { from: 'user' })
+    return EXIT.done
+  } catch (error) {
+    return report(error)
+  }
+}
+
+/** All commands, none of which has run. */
+export function createProgram(): Command {
   const program = new Command('cli')
     .description('Looks after the stock reservation service. npm run cli -- <command>')
     .addHelpText('after', HELP)
@@ -36,15 +49,10 @@ export async function runCommand(words: readonly string[]): Promise<number> {
   addReservationCommands(program)
   addKeyCommands(program)
   addOperationCommands(program)
+  addPaymentCommands(program)
   addRedisCommands(program)
   addReportCommands(program)
-  overrideExits(program)
-  try {
-    await program.parseAsync([...words], { from: 'user' })
-    return EXIT.done
-  } catch (error) {
-    return report(error)
-  }
+  return program
 }
 
 /** Wrong usage ends a subcommand through runCommand, so that its exit code is ours. */

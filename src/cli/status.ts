@@ -12,6 +12,7 @@ export function describeStatus({ database, service, next_steps }: StatusReport):
     ...section('Service', describeService(service)),
     ...section('Expiry', describeExpiry(database)),
     ...section('Set aside', describeSetAside(database)),
+    ...section('Money', describeMoney(database)),
     ...section('Waiting for a lock', describeBlocked(database)),
     ...section('Idle in a transaction', (database.idle_in_transaction ?? []).map(describeSession)),
     'What to do next',
@@ -85,6 +86,27 @@ function describeSetAside({ set_aside = [] }: StatusReport['database']): string[
     ({ reservation_id, failures, retry_at, error }) =>
       `reservation ${reservation_id}, failed ${failures} times, next try ${when(retry_at)}: ${shortened(error)}`,
   )
+}
+
+function describeMoney({ owing = [], owed = [] }: StatusReport['database']): string[] {
+  return [
+    ...owing.map(({ what, order_id, payment_id, tries, late_seconds, last_error }) => {
+      const next = late_seconds < 0 ? `next try in ${span(-late_seconds)}` : `due for ${span(late_seconds)}`
+      const why = last_error === null ? '' : `: ${shortened(last_error)}`
+      return `${what} of payment ${payment_id}, order ${order_id}: tried ${tries} times, ${next}${why}`
+    }),
+    ...more(owing),
+    ...owed.map(
+      ({ order_id, payment_id, amount, currency, reason }) =>
+        `order ${order_id} owes its buyer ${amount} ${currency} of payment ${payment_id}: ${reason}`,
+    ),
+    ...more(owed),
+  ]
+}
+
+function more(shown: readonly { count: number }[]): string[] {
+  const left = (shown[0]?.count ?? 0) - shown.length
+  return left > 0 ? [`and ${left} more`] : []
 }
 
 function describeBlocked({ blocked = [] }: StatusReport['database']): string[] {

@@ -25,6 +25,7 @@ export function advise(database: StatusReport['database'], service: ServiceState
     ...adviseOnLocks(database),
     ...adviseOnExpiry(database),
     ...adviseOnEvents(database),
+    ...adviseOnMoney(database),
     ...adviseOnService(service),
     ...(database.closed === false
       ? [
@@ -115,6 +116,32 @@ function adviseOnEvents({ outbox }: StatusReport['database']): string[] {
     `Events have waited ${Math.round(outbox.oldest_seconds)} s for their position, so GET /v1/events stands still: ` +
       'see that a service runs on this database, and its log for errors.',
   ]
+}
+
+function adviseOnMoney({ owing = [], owed = [] }: StatusReport['database']): string[] {
+  const steps: string[] = []
+  const [worst] = owing
+  if (worst) {
+    const requests = worst.count === 1 ? '1 request' : `${worst.count} requests`
+    steps.push(
+      worst.tries === 0
+        ? `${requests} to the payment gateway should have been made long ago (see "Money"): see that a service runs on this ` +
+            'database whose PAYMENTS_CRON is not off, and its log for errors.'
+        : `${requests} to the payment gateway could not be finished (see "Money"): ${worst.last_error ?? 'its log says why'}. ` +
+            'They are tried again by themselves, at most an hour apart, and a confirmed hold keeps its units meanwhile. See ' +
+            'that the gateway is up, and that PAYMENT_GATEWAY and its keys are right; then npm run cli -- payments retry does ' +
+            'not wait.',
+    )
+  }
+  const [first] = owed
+  if (first) {
+    const payments = first.count === 1 ? '1 payment' : `${first.count} payments`
+    steps.push(
+      `${payments} must be given back (see "Money", and docs/operate.md for why): ` +
+        `POST /v1/orders/${first.order_id}/refunds with {"restock": false} does it for the first.`,
+    )
+  }
+  return steps
 }
 
 function adviseOnService(service: ServiceState): string[] {

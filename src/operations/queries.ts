@@ -274,6 +274,67 @@ export async function selectOutboxBacklog(db: Knex, count_max: number): Promise<
   return backlog!
 }
 
+/** A capture, a void, a refund or a look that a payment gateway did not answer, or that nobody has asked it for. */
+export type Owing = {
+  /** Of all such, shown or not. */
+  count: number
+  what: 'capture' | 'void' | 'refund' | 'look'
+  order_id: string
+  payment_id: string
+  tries: number
+  /** How long ago the next try was due; below 0 until then. */
+  late_seconds: number
+  last_error: string | null
+}
+
+/**
+ * What is owed to payment gateways and was tried in vain or not at all, what has failed most often first. What waits for a
+ * buyer comes last.
+ *
+ * @param filter.late_after_seconds what has been due for longer counts although it was never tried
+ */
+export function selectOwing(
+  db: Knex,
+  { limit, late_after_seconds }: { limit: number; late_after_seconds: number },
+): Promise<Owing[]> {
+  return rows<Owing>(
+    db,
+    `WITH owing AS (
+       SELECT CASE WHEN status = 'authorised' THEN 'capture' WHEN status IN ('pending', 'declined') THEN 'look' ELSE 'void' END
+           AS what, order_id, id AS payment_id, tries, next_try_at, last_error
+       FROM payments WHERE next_try_at IS NOT NULL
+       UNION ALL
+       SELECT 'refund', order_id, payment_id, tries, next_try_at, last_error FROM refunds WHERE next_try_at IS NOT NULL
+     )
+     SELECT what, order_id, payment_id, tries, extract(epoch FROM now() - next_try_at)::float8 AS late_seconds, last_error,
+       count(*) OVER () AS count
+     FROM owing WHERE tries > 0 OR next_try_at < now() - ?::float8 * interval '1 second'
+     ORDER BY what = 'look', tries DESC, next_try_at LIMIT ?`,
+    [late_after_seconds, limit],
+  )
+}
+
+/** Money that came in and must be given back: nobody but an operator does it. `count` is of all, shown or not. */
+export type OwedToBuyer = {
+  count: number
+  order_id: string
+  payment_id: string
+  amount: number
+  currency: string
+  reason: string
+}
+
+/** Payments of which something must be given back, the oldest order first. */
+export function selectOwedToBuyers(db: Knex, limit: number): Promise<OwedToBuyer[]> {
+  return rows<OwedToBuyer>(
+    db,
+    `SELECT order_id, id AS payment_id, owed_amount AS amount, captured_currency AS currency, owed_reason AS reason,
+       count(*) OVER () AS count
+     FROM payments WHERE owed_amount > 0 ORDER BY order_id, id LIMIT ?`,
+    [limit],
+  )
+}
+
 export type Session = {
   pid: number
   application_name: string

@@ -4,10 +4,14 @@ import { hasEverHadKeys } from '../keys/authenticate.ts'
 import { advise } from './advice.ts'
 import {
   selectOutboxBacklog,
+  selectOwedToBuyers,
+  selectOwing,
   selectServerVersion,
   selectSessions,
   selectSetAside,
   type OutboxBacklog,
+  type OwedToBuyer,
+  type Owing,
   type Session,
   type SetAside,
 } from './queries.ts'
@@ -19,6 +23,9 @@ import { COUNT_MAX, readStats, type Stats } from './stats.ts'
  */
 
 const SET_ASIDE_SHOWN_MAX = 20
+const MONEY_SHOWN_MAX = 20
+/** What is due is taken within seconds (PAYMENTS_CRON), and asked for once more 30 s later: the lease of the job. */
+const OWING_LATE_SECONDS = 60
 
 /** A session that waits for a lock, and who is at the head of that line. */
 export type Blocked = {
@@ -40,6 +47,9 @@ export type DatabaseState = {
   stats?: Stats
   set_aside?: SetAside[]
   outbox?: OutboxBacklog
+  /** What payment gateways did not take yet, and what buyers must be given back; the first of each. */
+  owing?: Owing[]
+  owed?: OwedToBuyer[]
   blocked: Blocked[]
   /** Sessions that hold their locks and do nothing, the longest first. */
   idle_in_transaction: Session[]
@@ -92,13 +102,15 @@ async function readDatabaseState(db: Knex, stalled_after_seconds: number): Promi
       .toSorted((a, b) => (b.state_seconds ?? 0) - (a.state_seconds ?? 0)),
   }
   if (!schema.current) return state
-  const [closed, stats, set_aside, outbox] = await Promise.all([
+  const [closed, stats, set_aside, outbox, owing, owed] = await Promise.all([
     hasEverHadKeys(db),
     readStats(db, { stalled_after_seconds }),
     selectSetAside(db, SET_ASIDE_SHOWN_MAX),
     selectOutboxBacklog(db, COUNT_MAX),
+    selectOwing(db, { limit: MONEY_SHOWN_MAX, late_after_seconds: OWING_LATE_SECONDS }),
+    selectOwedToBuyers(db, MONEY_SHOWN_MAX),
   ])
-  return { ...state, closed, stats, set_aside, outbox }
+  return { ...state, closed, stats, set_aside, outbox, owing, owed }
 }
 
 /** Who waits for a lock, each with the head of its line: ending that one lets all of them go on. */

@@ -9,6 +9,7 @@ import { LOOK_SECONDS } from './pay.ts'
 import {
   leaseDue,
   lookLater,
+  makeDue,
   noteAtGateway,
   putOff,
   selectGatewayPayment,
@@ -109,6 +110,11 @@ export function createPursuer(deps: PursuerDeps): Pursuer {
       await Promise.race([idle(), delay(STOP_MS, undefined, { ref: false })])
     },
   }
+}
+
+/** Makes due what gateways did not take, for somebody who knows that they do now. @returns how much that was */
+export function retryNow(db: Knex): Promise<number> {
+  return reading(() => makeDue(db))
 }
 
 /** Asks the gateway for what a payment's state owes it, and settles the answer. Never throws. */

@@ -358,6 +358,17 @@ export async function putOff(
   return row?.tries ?? 0
 }
 
+/** Makes all that was put off due; returns how much that was. */
+export async function makeDue(db: Executor): Promise<number> {
+  const madeDue = (table: 'payments' | 'refunds') =>
+    rows(
+      db,
+      `UPDATE ${table} SET next_try_at = clock_timestamp() WHERE next_try_at > clock_timestamp() AND tries > 0 RETURNING id`,
+    )
+  const [payments, refunds] = [await madeDue('payments'), await madeDue('refunds')]
+  return payments.length + refunds.length
+}
+
 /** Puts off the next look at a payment that waits for its buyer. */
 export async function lookLater(db: Executor, id: string, next_try: InSeconds): Promise<void> {
   await rows(

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { createClient, type Client } from '../../src/client/client.ts'
-import { createKey } from '../../src/keys/keys.ts'
+import { createKey, type Scope } from '../../src/keys/keys.ts'
 import { setStock } from '../../src/stock/set.ts'
 import { verify } from '../../src/operations/verify.ts'
 import { counters, makeOverdue, must } from '../factories.ts'
@@ -18,7 +18,7 @@ type Page = {
   placeOrder(
     order: Partial<Order>,
   ): Promise<{ placed: boolean; hold_id: string; pay_until: string; shortages: unknown }>
-  cancelOrder(order: Order): Promise<void>
+  cancelOrder(order: Order): Promise<string>
   onAuthorised(order: Order, gateway: Gateway): Promise<string>
   onPaid(order: Order, gateway: Gateway): Promise<string>
   readNews(after: number, onEvent: (event: { type: string; data: { reference?: string } }) => void): Promise<number>
@@ -27,17 +27,19 @@ type Page = {
 
 let serving: ServingService
 let shop: Page
+/** The same page with the key that the cut-over needs. */
+let admin: Page
 let count = 0
 
 beforeAll(async () => {
   serving = await serveService()
-  const key = must(
-    (await createKey(serving.database.db, { name: 'shop', scopes: ['admin'] })) as {
-      ok: true
-      value: { secret: string }
-    },
-  )
-  shop = runPage({ STOCK_URL: serving.url, STOCK_API_KEY: key.secret })
+  const withKey = async (name: string, scopes: Scope[]) => {
+    const made = await createKey(serving.database.db, { name, scopes })
+    if (!made.ok) throw new Error(made.refusal)
+    return runPage({ STOCK_URL: serving.url, STOCK_API_KEY: made.value.secret })
+  }
+  shop = await withKey('shop', ['read', 'reserve'])
+  admin = await withKey('cut-over', ['admin'])
 })
 
 afterAll(async () => {
@@ -102,9 +104,52 @@ test('an order is placed once, however often it is sent, and told what is short 
 test('a cancelled order gives its units back at once', async () => {
   const sku = await stocked(1)
   const order = await placed(sku)
-  for (let i = 0; i < 2; i++) await shop.cancelOrder(order)
+  for (let i = 0; i < 2; i++) expect(await shop.cancelOrder(order)).toBe('cancelled')
   expect(await counters(serving.database.db, sku)).toBe('1/0')
 })
+
+test('an order that was paid meanwhile is not cancelled, and the caller learns it', async () => {
+  const order = await placed(await stocked(1))
+  await shop.onPaid(order, gateway)
+  expect(await shop.cancelOrder(order)).toBe('paid')
+})
+
+test('an order whose time has run out is cancelled like any other', async () => {
+  const order = await placed(await stocked(1))
+  await makeOverdue(serving.database.db, order.hold_id)
+  expect(await shop.cancelOrder(order)).toBe('cancelled')
+})
+
+test('what the service could not do is never taken for an answer', async () => {
+  const order = await placed(await stocked(1))
+  await whileOverloaded(shop, ['GET', 'POST'], async () => {
+    await expect(shop.placeOrder(order)).rejects.toThrow('overloaded')
+    await expect(shop.cancelOrder(order)).rejects.toThrow('overloaded')
+    await expect(shop.onPaid(order, gateway)).rejects.toThrow('overloaded')
+    await expect(shop.onAuthorised(order, gateway)).rejects.toThrow('overloaded')
+    await expect(shop.readNews(0, () => undefined)).rejects.toThrow('overloaded')
+  })
+  const shelf = [{ sku: order.lines[0]!.sku, stock: 1 }]
+  const open = { ...order, id: 'not-held-yet', created_at: Date.now(), pay_until: Date.now() + 60_000 }
+  for (const verb of ['GET', 'POST', 'PUT'] as const) {
+    await whileOverloaded(admin, [verb], () => expect(admin.cutOver(shelf, [open])).rejects.toThrow('overloaded'))
+  }
+})
+
+/** Answers these calls of the page as a service does that has no room. */
+async function whileOverloaded(
+  { stock }: Page,
+  verbs: readonly ('GET' | 'POST' | 'PUT')[],
+  work: () => Promise<unknown>,
+): Promise<void> {
+  const before = { ...stock }
+  for (const verb of verbs) Object.assign(stock, { [verb]: () => Promise.resolve({ error: { code: 'overloaded' } }) })
+  try {
+    await work()
+  } finally {
+    Object.assign(stock, before)
+  }
+}
 
 test('authorised money is captured once the hold is confirmed, and voided when the hold is gone', async () => {
   const sku = await stocked(3)
@@ -170,7 +215,11 @@ test('open orders are held at the cut-over, the oldest first; it may be run agai
     { sku: a, stock: 1 },
     { sku: b, stock: 4 },
   ]
-  for (let i = 0; i < 2; i++) expect(await shop.cutOver(shelf, orders)).toEqual(['young'])
+  for (let i = 0; i < 2; i++) {
+    expect(await admin.cutOver(shelf, orders)).toEqual(['young'])
+    // The second run is a minute later.
+    for (const order of orders) order.pay_until -= 60_000
+  }
   expect([await counters(serving.database.db, a), await counters(serving.database.db, b)]).toEqual(['1/1', '4/1'])
   const { data } = await shop.stock.GET('/v1/reservations', { params: { query: { reference: 'old' } } })
   expect(data?.data).toMatchObject([{ id: orders[1]!.hold_id, status: 'pending' }])
