@@ -131,7 +131,7 @@ export function openShop(options: {
     routes: {
       ...goodsRooms({ db, issuer, turns }),
       orders: {
-        createOrder: (request) => createOrder({ ...settling, currency: config.currency }, request),
+        createOrder: (request) => createOrder({ ...settling, db, currency: config.currency }, request),
         async cancelOrder(id) {
           const cancelled = await cancelOrder(settling, id)
           if (cancelled.ok) pursuer.paymentsOf(id)

@@ -77,7 +77,10 @@ export function openShop(database: TestDatabase, options: ShopOptions = {}): Tes
     pursuer,
     paying,
     order: (request) =>
-      createOrder({ transact, reservations, payments: ORDER_PAYMENTS, currency: 'KRW' }, { client: '', ...request }),
+      createOrder(
+        { db, transact, reservations, payments: ORDER_PAYMENTS, currency: 'KRW' },
+        { client: '', ...request },
+      ),
     pay: (order_id, { method = 'balance', key = nextKey() } = {}) =>
       payOrder(paying, { order_id, method, client: '', idempotency: keyOf(key, `${order_id} ${method}`) }),
     cancel: (order_id) => cancelOrder({ transact, reservations }, order_id),

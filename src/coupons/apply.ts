@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 import { ok, refused, type Result } from '../errors.ts'
-import { lockIssue, markIssued, markUsed, type Coupon } from './queries.ts'
+import { lockIssue, markIssued, markUsed, markUsedAgain, type Coupon } from './queries.ts'
 
 /** Coupons on orders. Invariant: a coupon that was issued is used by one order at most, and an order uses one at most. */
 
@@ -51,4 +51,18 @@ export async function applyIn(
  */
 export async function giveBackIn(tx: Knex.Transaction, order_ids: readonly string[]): Promise<number> {
   return order_ids.length === 0 ? 0 : markIssued(tx, order_ids)
+}
+
+/**
+ * Uses the coupons of orders again that had not been paid, had given them back and are sold after all, in the caller's
+ * transaction. One that its customer has used elsewhere meanwhile stays there: the order keeps its price.
+ */
+export async function useAgainIn(
+  tx: Knex.Transaction,
+  orders: readonly { id: string; customer_id: string; coupon_code: string | null }[],
+): Promise<void> {
+  const wanted = orders.flatMap(({ id, customer_id, coupon_code }) =>
+    coupon_code === null ? [] : [{ order_id: id, customer_id, code: coupon_code }],
+  )
+  if (wanted.length > 0) await markUsedAgain(tx, wanted)
 }

@@ -198,6 +198,29 @@ export async function markIssued(db: Executor, order_ids: readonly string[]): Pr
   return given_back.length
 }
 
+/** Uses issues for orders if their customers still have them, locked by code and number. */
+export async function markUsedAgain(
+  db: Executor,
+  uses: readonly { order_id: string; customer_id: string; code: string }[],
+): Promise<void> {
+  await rows(
+    db,
+    `WITH locked AS MATERIALIZED (
+       SELECT i.code, i.number, n.order_id
+       FROM unnest(?::uuid[], ?::uuid[], ?::text[]) AS n (order_id, customer_id, code)
+       JOIN coupon_issues i ON i.code = n.code AND i.customer_id = n.customer_id
+       WHERE i.state = 'issued' ORDER BY i.code, i.number FOR NO KEY UPDATE OF i
+     )
+     UPDATE coupon_issues i SET state = 'used', order_id = l.order_id
+     FROM locked l WHERE i.code = l.code AND i.number = l.number AND i.state = 'issued'`,
+    [
+      arrayOf(uses, ({ order_id }) => order_id),
+      arrayOf(uses, ({ customer_id }) => customer_id),
+      arrayOf(uses, ({ code }) => code),
+    ],
+  )
+}
+
 /** A coupon whose counter and issues disagree; see `cli verify`. */
 export type CouponFault = {
   broken: number
@@ -211,6 +234,8 @@ export type CouponFault = {
   customers: number
   /** Issues whose state and order don't fit. */
   torn: number
+  /** Issues that are used by an order that does not exist. */
+  astray: number
 }
 
 /** Coupons whose counter is not the number of issues, or exceeds what there is. Reads every coupon and issue once. */
@@ -218,17 +243,18 @@ export function selectCouponsOff(db: Executor, limit: number): Promise<CouponFau
   return rows<CouponFault>(
     db,
     `WITH given AS (
-       SELECT code, count(*) AS issues, max(number) AS last_number, count(DISTINCT customer_id) AS customers,
-         count(*) FILTER (WHERE (state = 'used') <> (order_id IS NOT NULL)) AS torn
-       FROM coupon_issues
+       SELECT code, count(*) AS issues, max(number) AS last_number, count(DISTINCT i.customer_id) AS customers,
+         count(*) FILTER (WHERE (state = 'used') <> (order_id IS NOT NULL)) AS torn,
+         count(*) FILTER (WHERE order_id IS NOT NULL AND o.id IS NULL) AS astray
+       FROM coupon_issues i LEFT JOIN orders o ON o.id = i.order_id
        GROUP BY code
      )
      SELECT count(*) OVER () AS broken, coalesce(coupon.code, given.code) AS code, quantity, issued,
        coalesce(issues, 0) AS issues, coalesce(last_number, 0) AS last_number, coalesce(customers, 0) AS customers,
-       coalesce(torn, 0) AS torn
+       coalesce(torn, 0) AS torn, coalesce(astray, 0) AS astray
      FROM coupons AS coupon FULL JOIN given ON given.code = coupon.code
      WHERE issued IS DISTINCT FROM coalesce(issues, 0) OR issued > quantity
-       OR issues <> last_number OR issues <> customers OR torn > 0
+       OR issues <> last_number OR issues <> customers OR torn > 0 OR astray > 0
      ORDER BY 2 LIMIT ?`,
     [limit],
   )

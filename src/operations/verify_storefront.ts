@@ -25,7 +25,7 @@ export async function checkStorefront(tx: Knex.Transaction, limit: number): Prom
     ),
     check(
       16,
-      'every order is what its hold, its lines, its money and its sales say',
+      'every order is what its hold, its lines, its money, its sales, its coupon and the shelf say',
       await selectOrdersOff(tx, limit),
       orderFinding,
     ),
@@ -66,7 +66,7 @@ function accountFinding(fault: AccountFault): Finding {
 }
 
 function couponFinding(fault: CouponFault): Finding {
-  const { code, quantity, issued, issues, last_number, customers, torn } = fault
+  const { code, quantity, issued, issues, last_number, customers, torn, astray } = fault
   const details: string[] = []
   if (quantity === null) details.push(`customers have ${issues}, but there is no such coupon`)
   if (quantity !== null && issued !== issues) details.push(`issued says ${issued}, customers have ${issues}`)
@@ -76,6 +76,7 @@ function couponFinding(fault: CouponFault): Finding {
   if (issues !== last_number) details.push(`${issues} issues up to number ${last_number}`)
   if (issues !== customers) details.push(`${issues} issues among ${customers} customers`)
   if (torn > 0) details.push(`${torn} used without an order, or with an order and not used`)
+  if (astray > 0) details.push(`${astray} used by orders that are not there`)
   return {
     sku: null,
     reservation_id: null,
@@ -106,9 +107,9 @@ function paymentFinding(fault: PaymentFault): Finding {
   return {
     sku: null,
     reservation_id: null,
-    order_id,
+    ...(order_id === null ? {} : { order_id }),
     payment_id,
-    detail: `${status}, ${money}: ${faults.join('; ')}`,
+    detail: `${status ?? 'not there'}, ${money}: ${faults.join('; ')}`,
     next_step:
       'money and order tell two stories: ask the gateway (or the account) what was really paid and given back, then give back ' +
       'what was paid for nothing',

@@ -3,6 +3,7 @@ import { takeFromCartIn } from '../carts/carts.ts'
 import { priceSkusIn } from '../catalog/read.ts'
 import { applyIn } from '../coupons/apply.ts'
 import { findCustomers } from '../customers/customers.ts'
+import { reading } from '../database/transaction.ts'
 import { ok, refused, type Result } from '../errors.ts'
 import { newId } from '../ids.ts'
 import { appendEvents } from '../outbox/append.ts'
@@ -18,7 +19,7 @@ import {
   type OrderPayment,
   type OrderRow,
 } from './order.ts'
-import { insertOrder, insertOrderLines, selectOrder } from './queries.ts'
+import { insertOrder, insertOrderLines, selectOrder, selectOverdueHold } from './queries.ts'
 import { claimKey, type Transact } from './transact.ts'
 
 export type NewOrder = {
@@ -34,8 +35,9 @@ export type NewOrder = {
 export type Ordered = { order: Order; replayed: boolean }
 
 export type CreateDeps = {
+  db: Knex
   transact: Transact
-  reservations: Pick<Reservations, 'reserveIn'>
+  reservations: Pick<Reservations, 'reserveIn' | 'release'>
   payments: Pick<OrderPayments, 'openIn'>
   currency: string
 }
@@ -47,7 +49,19 @@ export type CreateDeps = {
  * @returns refused with `insufficient_stock`, `skus_not_on_sale`, `skus_not_found`, `cart_empty`, `unknown_customer`,
  *   `unknown_coupon`, `coupon_already_used`, `overloaded`, `stock_conflict`, or by its key
  */
-export function createOrder(deps: CreateDeps, request: NewOrder): Promise<Result<Ordered>> {
+export async function createOrder(deps: CreateDeps, request: NewOrder): Promise<Result<Ordered>> {
+  const ordered = await createOnce(deps, request)
+  if (ordered.ok) return ordered
+  const { refusal } = ordered
+  if (refusal.code !== 'coupon_already_used') return ordered
+  // An order has expired from its hold's end on, swept or not, and its customer has the coupon again.
+  const overdue = await reading(() => selectOverdueHold(deps.db, refusal.order_id))
+  if (overdue === undefined) return ordered
+  const released = await deps.reservations.release({ id: overdue })
+  return released.ok ? createOnce(deps, request) : released
+}
+
+function createOnce(deps: CreateDeps, request: NewOrder): Promise<Result<Ordered>> {
   const id = newId()
   const { client, idempotency } = request
   return deps.transact<Ordered>({

@@ -87,7 +87,10 @@ export type Order = Omit<OrderRow, 'payment_id'> & {
 }
 
 /** What stands before an order's id in the `reference` of its holds. */
-const REFERENCE_PREFIX = 'order:'
+export const REFERENCE_PREFIX = 'order:'
+
+/** Why units are put back on the shelf for an order, in the ledger. */
+export const RETURN_REASON = 'order not paid or refunded'
 
 /** The `reference` of an order's holds and of what it puts back on the shelf. */
 export function referenceOf(order_id: string): string {

@@ -1,6 +1,14 @@
 import { arrayOf } from '../database/array.ts'
 import { rows, type Executor } from '../database/transaction.ts'
-import type { HoldState, Order, OrderLine, OrderRow, OrderStatus } from './order.ts'
+import {
+  REFERENCE_PREFIX,
+  RETURN_REASON,
+  type HoldState,
+  type Order,
+  type OrderLine,
+  type OrderRow,
+  type OrderStatus,
+} from './order.ts'
 
 export type KeyKind = 'order' | 'payment' | 'refund'
 
@@ -106,6 +114,17 @@ export async function selectReservationOf(db: Executor, order_id: string): Promi
   return order?.reservation_id
 }
 
+/** The hold of an order that awaits payment, if its time has run out and it was not swept. */
+export async function selectOverdueHold(db: Executor, order_id: string): Promise<string | undefined> {
+  const [hold] = await rows<{ id: string }>(
+    db,
+    `SELECT r.id FROM orders o JOIN reservations r ON r.id = o.reservation_id
+     WHERE o.id = ?::uuid AND o.status = 'awaiting_payment' AND r.status = 'pending' AND r.expires_at <= clock_timestamp()`,
+    [order_id],
+  )
+  return hold?.id
+}
+
 /** Locks an order; what was waited for is seen by the next statement. */
 export async function lockOrder(db: Executor, order_id: string): Promise<void> {
   await rows(db, `SELECT 1 FROM orders WHERE id = ?::uuid FOR NO KEY UPDATE`, [order_id])
@@ -126,20 +145,20 @@ export async function selectLockedOrder(
   return order
 }
 
+export type UnsoldOrder = OrderRow & { authorised: boolean; owes: boolean }
+
 /**
- * Locks those orders of these holds that await payment or have expired, by id. `authorised`: a payment of theirs has
- * confirmed the hold itself, in this transaction. The holds are locked already, and so is whatever could change an order's
- * payments.
+ * Locks those orders of these holds for which nothing was sold, by id. `authorised`: a payment of theirs has confirmed the
+ * hold itself, in this transaction. `owes`: money came for it that must be given back. The holds are locked already, and so
+ * is whatever could change an order's payments.
  */
-export function lockUnpaidOrders(
-  db: Executor,
-  reservation_ids: readonly string[],
-): Promise<(OrderRow & { authorised: boolean })[]> {
-  return rows<OrderRow & { authorised: boolean }>(
+export function lockUnsoldOrders(db: Executor, reservation_ids: readonly string[]): Promise<UnsoldOrder[]> {
+  return rows<UnsoldOrder>(
     db,
     `SELECT ${ROW},
-       EXISTS (SELECT FROM payments p WHERE p.order_id = o.id AND p.status = 'authorised') AS authorised
-     FROM orders o WHERE o.reservation_id = ANY (?::uuid[]) AND o.status IN ('awaiting_payment', 'expired')
+       EXISTS (SELECT FROM payments p WHERE p.order_id = o.id AND p.status = 'authorised') AS authorised,
+       EXISTS (SELECT FROM payments p WHERE p.order_id = o.id AND p.owed_amount > 0) AS owes
+     FROM orders o WHERE o.reservation_id = ANY (?::uuid[]) AND o.payment_id IS NULL
      ORDER BY o.id FOR NO KEY UPDATE OF o`,
     [arrayOf(reservation_ids)],
   )
@@ -292,34 +311,58 @@ export type OrderFault = {
   faults: string[]
 }
 
-/**
- * Orders that disagree with their hold, their lines, their money or their sales; one pass, each with all that is wrong.
- *
- * Unsold orders hold nothing any more: their hold has ended, or it was confirmed for a payment that could not be captured
- * and its units were put back on the shelf under the order's reference.
- */
-export function selectOrdersOff(db: Executor, limit: number): Promise<OrderFault[]> {
-  return rows<OrderFault>(
-    db,
-    `WITH line AS (
+/** An order's lines beside what was sold of them, what came back, and what left the shelf. */
+const UNITS = `line AS (
        SELECT l.order_id, count(*) AS lines, sum(l.total) AS total, sum(l.discount) AS discount,
          bool_and(l.refunded_quantity = 0) AS none_back, bool_and(l.refunded_quantity = l.quantity) AS all_back,
+         sum(div((l.total - l.discount)::numeric * l.refunded_quantity, l.quantity)) AS money_back,
          array_agg(l.sku || ' ' || l.quantity ORDER BY l.sku) AS bought
        FROM order_lines l GROUP BY l.order_id
      ), sold AS (
        SELECT order_id, sku, sum(quantity) AS quantity, sum(amount) AS amount FROM sales GROUP BY order_id, sku
+     ), back AS (
+       SELECT f.order_id, b.sku, sum(b.quantity) AS units, coalesce(sum(b.quantity) FILTER (WHERE f.restock), 0) AS restocked
+       FROM refunds f CROSS JOIN LATERAL unnest(f.skus, f.quantities) AS b (sku, quantity) GROUP BY f.order_id, b.sku
+     ), moved AS (
+       SELECT r.reference, h.sku, h.quantity AS units
+       FROM reservations r CROSS JOIN LATERAL unnest(r.skus, r.quantities) AS h (sku, quantity)
+       WHERE r.status = 'confirmed' AND r.reference LIKE '${REFERENCE_PREFIX}%'
+       UNION ALL
+       SELECT reference, sku, -stock_delta FROM stock_ledger
+       WHERE kind = 'adjust' AND reason = '${RETURN_REASON}' AND reference LIKE '${REFERENCE_PREFIX}%'
+     ), shelf AS (
+       SELECT o.id AS order_id, m.sku, sum(m.units) AS units
+       FROM moved m JOIN orders o ON '${REFERENCE_PREFIX}' || o.id = m.reference GROUP BY o.id, m.sku
      ), off AS (
-       SELECT l.order_id, bool_or(
-           CASE WHEN o.payment_id IS NULL THEN s.sku IS NOT NULL
-             ELSE s.quantity IS DISTINCT FROM l.quantity - l.refunded_quantity OR s.amount IS DISTINCT FROM
-               l.total - l.discount - div((l.total - l.discount)::numeric * l.refunded_quantity, l.quantity) END) AS wrong
-       FROM order_lines l JOIN orders o ON o.id = l.order_id LEFT JOIN sold s ON s.order_id = l.order_id AND s.sku = l.sku
-       GROUP BY l.order_id
-     ), money AS (
-       SELECT order_id, sum(owed_amount) AS owed, bool_or(status = 'authorised') AS authorised,
-         count(*) FILTER (WHERE status IN ('pending', 'authorised')) AS open
-       FROM payments GROUP BY order_id
-     ), judged AS (
+       SELECT order_id,
+         bool_or(CASE WHEN l.sold THEN s.quantity IS DISTINCT FROM l.quantity - l.refunded_quantity
+             OR s.amount IS DISTINCT FROM
+               l.total - l.discount - div((l.total - l.discount)::numeric * l.refunded_quantity, l.quantity)
+           ELSE s.quantity IS NOT NULL END) AS sales,
+         bool_or(coalesce(b.units, 0) <> coalesce(l.refunded_quantity, 0)) AS back,
+         bool_or(coalesce(f.units, 0) <> CASE WHEN l.sold THEN l.quantity - coalesce(b.restocked, 0)
+           WHEN l.held THEN l.quantity ELSE 0 END) AS shelf
+       FROM (
+         SELECT l.*, o.payment_id IS NOT NULL AS sold,
+           o.payment_id IS NULL AND o.status = 'awaiting_payment' AND r.status = 'confirmed' AS held
+         FROM order_lines l JOIN orders o ON o.id = l.order_id LEFT JOIN reservations r ON r.id = o.reservation_id
+       ) l
+       FULL JOIN sold s USING (order_id, sku) FULL JOIN back b USING (order_id, sku) FULL JOIN shelf f USING (order_id, sku)
+       GROUP BY order_id
+     )`
+
+/** What an order's payments and refunds come to. */
+const MONEY = `money AS (
+       SELECT p.order_id, sum(p.owed_amount) AS owed, bool_or(p.status = 'authorised') AS authorised,
+         count(*) FILTER (WHERE p.status IN ('pending', 'authorised')) AS open,
+         bool_or(p.status IN ('pending', 'authorised') AND (p.amount, p.currency) <> (o.total, o.currency)) AS asks_other
+       FROM payments p JOIN orders o ON o.id = p.order_id GROUP BY p.order_id
+     ), returned AS (
+       SELECT order_id, sum(amount) AS amount FROM refunds WHERE cardinality(skus) > 0 GROUP BY order_id
+     )`
+
+/** All that is wrong with each order. */
+const JUDGED = `judged AS (
        SELECT o.id AS order_id, o.reservation_id, o.status, r.status AS hold, array_remove(ARRAY[
          CASE WHEN r.id IS NULL THEN 'it has no hold' END,
          CASE WHEN r.id IS NOT NULL AND (SELECT array_agg(h.sku || ' ' || h.quantity ORDER BY h.sku)
@@ -327,37 +370,56 @@ export function selectOrdersOff(db: Executor, limit: number): Promise<OrderFault
            THEN 'its hold has other lines' END,
          CASE WHEN r.id IS NOT NULL AND NOT CASE
            WHEN o.payment_id IS NOT NULL THEN r.status = 'confirmed'
-           WHEN o.status = 'awaiting_payment' THEN r.status = 'pending' OR (r.status = 'confirmed' AND money.authorised)
-           ELSE r.status IN ('released', 'expired') OR (r.status = 'confirmed' AND NOT EXISTS (
-             SELECT FROM order_lines l WHERE l.order_id = o.id AND l.quantity IS DISTINCT FROM (
-               SELECT sum(g.stock_delta) FROM stock_ledger g
-               WHERE g.sku = l.sku AND g.kind = 'adjust' AND g.reference = 'order:' || o.id)))
-           END THEN 'its hold is ' || r.status END,
+           WHEN o.status = 'awaiting_payment' THEN r.status = CASE WHEN money.authorised THEN 'confirmed' ELSE 'pending' END
+           ELSE r.status <> 'pending' END THEN 'its hold is ' || r.status END,
          CASE WHEN line.total IS DISTINCT FROM o.subtotal OR line.discount IS DISTINCT FROM o.discount
            THEN 'its lines do not add up to it' END,
-         CASE WHEN off.wrong THEN 'its sales are not its units and money' END,
+         CASE WHEN off.sales THEN 'its sales are not its units and money' END,
+         CASE WHEN off.shelf THEN 'other units left the shelf for it than were sold' END,
+         CASE WHEN off.back THEN 'its refunds took back other units' END,
+         CASE WHEN coalesce(returned.amount, 0) <> line.money_back THEN 'its refunds gave back other money than its units cost' END,
+         CASE WHEN money.order_id IS NULL THEN 'it has no payment' END,
+         CASE WHEN money.asks_other THEN 'an open payment of it asks for another amount' END,
          CASE WHEN o.payment_id IS NOT NULL AND NOT EXISTS (
              SELECT FROM payments p WHERE p.id = o.payment_id AND p.order_id = o.id AND p.status = 'captured'
                AND p.captured_amount = o.total AND p.captured_currency = o.currency)
            THEN 'its payment is not there or not its total' END,
-         CASE WHEN (money.owed > 0) <> (o.status = 'refund_required') AND o.status <> 'awaiting_payment'
-           THEN 'it owes ' || money.owed END,
+         CASE WHEN (coalesce(money.owed, 0) > 0) <> (o.status = 'refund_required') AND o.status <> 'awaiting_payment'
+           THEN 'it owes ' || coalesce(money.owed, 0) END,
          CASE WHEN o.status = 'awaiting_payment' AND money.owed > 0 AND NOT money.authorised
            THEN 'it owes ' || money.owed || ' and awaits more' END,
          CASE WHEN o.payment_id IS NOT NULL AND o.status <> 'refund_required' AND o.status <> CASE
              WHEN line.none_back THEN 'paid' WHEN line.all_back THEN 'refunded' ELSE 'partially_refunded' END
            THEN 'its units came back otherwise' END,
          CASE WHEN o.status <> 'awaiting_payment' AND money.open > 0 THEN 'a payment of it is still open' END,
-         CASE WHEN o.status = 'awaiting_payment' AND o.coupon_code IS NOT NULL AND NOT EXISTS (
+         CASE WHEN o.coupon_code IS NULL AND o.discount > 0 THEN 'it has a discount without a coupon' END,
+         CASE WHEN o.coupon_code IS NOT NULL AND (o.status = 'awaiting_payment' OR o.paid_at = o.closed_at) AND NOT EXISTS (
              SELECT FROM coupon_issues i WHERE i.order_id = o.id AND i.code = o.coupon_code)
            THEN 'its coupon is not used by it' END,
+         CASE WHEN EXISTS (SELECT FROM coupon_issues i WHERE i.order_id = o.id
+             AND (i.code IS DISTINCT FROM o.coupon_code OR i.customer_id <> o.customer_id))
+           THEN 'it uses a coupon that is not its own' END,
          CASE WHEN o.payment_id IS NULL AND o.status <> 'awaiting_payment' AND EXISTS (
              SELECT FROM coupon_issues i WHERE i.order_id = o.id)
            THEN 'its coupon did not come back' END
        ], NULL) AS faults
        FROM orders o LEFT JOIN reservations r ON r.id = o.reservation_id LEFT JOIN line ON line.order_id = o.id
        LEFT JOIN off ON off.order_id = o.id LEFT JOIN money ON money.order_id = o.id
-     )
+       LEFT JOIN returned ON returned.order_id = o.id
+     )`
+
+/**
+ * Orders that disagree with their hold, their lines, their money, their sales, their coupon or the shelf; one pass, each with
+ * all that is wrong.
+ *
+ * What left the shelf for an order is what its holds confirmed, less what the service put back: the units that were sold and
+ * not put back, those of a payment whose capture is still owed, else none. An order that had ended before it was paid may have
+ * found its coupon used elsewhere.
+ */
+export function selectOrdersOff(db: Executor, limit: number): Promise<OrderFault[]> {
+  return rows<OrderFault>(
+    db,
+    `WITH ${UNITS}, ${MONEY}, ${JUDGED}
      SELECT count(*) OVER () AS broken, order_id, reservation_id, status, hold, faults
      FROM judged WHERE cardinality(faults) > 0 ORDER BY order_id LIMIT ?`,
     [limit],

@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import { useAgainIn } from '../coupons/apply.ts'
 import { appendEvents } from '../outbox/append.ts'
 import { recordSalesIn } from '../sales/record.ts'
 import { orderEvent, type OrderRow, type OrderStatus } from './order.ts'
@@ -8,8 +9,8 @@ import { markSold, selectOrderLines } from './queries.ts'
 export type Sold = { order: OrderRow; payment_id: string; reservation_id: string; status: OrderStatus }
 
 /**
- * Sells orders: marks them paid, records the sales and tells of it. The caller has the orders locked, has written down the
- * payment, and confirms the hold in the same transaction, last.
+ * Sells orders: marks them paid, records the sales and tells of it. An order that had ended unpaid takes its coupon again. The
+ * caller has the orders locked, has written down the payment, and confirms the hold in the same transaction, last.
  */
 export async function sellIn(tx: Knex.Transaction, sold: readonly Sold[]): Promise<void> {
   const [sold_at, lines] = await Promise.all([
@@ -23,7 +24,9 @@ export async function sellIn(tx: Knex.Transaction, sold: readonly Sold[]): Promi
     ),
   ])
   const payments = new Map(sold.map(({ order, payment_id }) => [order.id, payment_id]))
+  const ended = sold.map(({ order }) => order).filter(({ status }) => status !== 'awaiting_payment')
   await Promise.all([
+    useAgainIn(tx, ended),
     recordSalesIn(
       tx,
       lines.map(({ order_id, sku, quantity, total, discount }) => ({

@@ -424,37 +424,48 @@ export async function noteWebhookOutcome(
 export type PaymentFault = {
   broken: number
   payment_id: string
-  order_id: string
-  status: string
+  /** Null where an account tells of a payment that is not there. */
+  order_id: string | null
+  status: string | null
   captured_amount: number
   refunded_amount: number
   owed_amount: number
   faults: string[]
 }
 
-/** Captured money that neither paid for goods nor is owed or given back, and payments whose refunds or entries are off. */
+/**
+ * Captured money that neither paid for goods nor is owed or given back, payments whose refunds or entries are off, and what
+ * nobody will ever ask the gateway for.
+ */
 export function selectPaymentsOff(db: Executor, limit: number): Promise<PaymentFault[]> {
   return rows<PaymentFault>(
     db,
     `WITH back AS (
-       SELECT payment_id, sum(amount) FILTER (WHERE status <> 'failed') AS amount FROM refunds GROUP BY payment_id
+       SELECT payment_id, sum(amount) FILTER (WHERE status <> 'failed') AS amount,
+         bool_or(status = 'pending' AND next_try_at IS NULL) AS stuck
+       FROM refunds GROUP BY payment_id
      ), account AS (
        SELECT payment_id, -sum(amount) FILTER (WHERE kind = 'payment') AS spent,
-         coalesce(sum(amount) FILTER (WHERE kind = 'refund'), 0) AS returned
+         coalesce(sum(amount) FILTER (WHERE kind = 'refund'), 0) AS returned, array_agg(DISTINCT customer_id) AS customers
        FROM account_entries WHERE payment_id IS NOT NULL GROUP BY payment_id
+     ), paid AS (
+       SELECT p.*, o.payment_id AS sold_for, o.customer_id FROM payments p JOIN orders o ON o.id = p.order_id
      ), judged AS (
-       SELECT p.id AS payment_id, p.order_id, p.status, p.captured_amount, p.refunded_amount, p.owed_amount, array_remove(ARRAY[
-         CASE WHEN p.captured_amount > p.refunded_amount + p.owed_amount AND o.payment_id IS DISTINCT FROM p.id
+       SELECT coalesce(p.id, a.payment_id) AS payment_id, p.order_id, p.status, coalesce(p.captured_amount, 0) AS captured_amount,
+         coalesce(p.refunded_amount, 0) AS refunded_amount, coalesce(p.owed_amount, 0) AS owed_amount, array_remove(ARRAY[
+         CASE WHEN p.captured_amount > p.refunded_amount + p.owed_amount AND p.sold_for IS DISTINCT FROM p.id
            THEN 'money was kept for which nothing was sold' END,
          CASE WHEN p.refunded_amount <> coalesce(b.amount, 0) THEN 'its refunds add up to ' || coalesce(b.amount, 0) END,
+         CASE WHEN p.status = 'authorised' AND p.next_try_at IS NULL THEN 'its capture is never asked for' END,
+         CASE WHEN b.stuck THEN 'a refund of it is never asked for' END,
          CASE WHEN p.method = 'balance' AND p.status = 'captured' AND (a.spent IS DISTINCT FROM p.captured_amount
              OR a.returned IS DISTINCT FROM p.refunded_amount)
            THEN 'the account says ' || coalesce(a.spent, 0) || ' spent, ' || coalesce(a.returned, 0) || ' returned' END,
          CASE WHEN (p.method IS DISTINCT FROM 'balance' OR p.status <> 'captured') AND a.payment_id IS NOT NULL
-           THEN 'the account spent for it' END
+           THEN 'the account spent for it' END,
+         CASE WHEN p.id IS NOT NULL AND a.customers <> ARRAY[p.customer_id] THEN 'the account of another customer spent for it' END
        ], NULL) AS faults
-       FROM payments p JOIN orders o ON o.id = p.order_id
-       LEFT JOIN back b ON b.payment_id = p.id LEFT JOIN account a ON a.payment_id = p.id
+       FROM paid p FULL JOIN account a ON a.payment_id = p.id LEFT JOIN back b ON b.payment_id = p.id
      )
      SELECT count(*) OVER () AS broken, judged.* FROM judged WHERE cardinality(faults) > 0 ORDER BY payment_id LIMIT ?`,
     [limit],

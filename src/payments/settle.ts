@@ -4,7 +4,7 @@ import { ok, refused, type Result } from '../errors.ts'
 import { newId } from '../ids.ts'
 import { endOrdersIn, type OrderPayments } from '../orders/end.ts'
 import { lockOrderIn } from '../orders/lock.ts'
-import { orderEvent, referenceOf, statusNow, type LockedOrder } from '../orders/order.ts'
+import { orderEvent, referenceOf, RETURN_REASON, statusNow, type LockedOrder } from '../orders/order.ts'
 import { selectOrderLines, updateOrderStatus } from '../orders/queries.ts'
 import { sellIn } from '../orders/sell.ts'
 import type { Transact } from '../orders/transact.ts'
@@ -195,6 +195,7 @@ async function act(tx: Knex.Transaction, deps: SettleDeps, action: Action, scene
     case 'return_stock':
       await failPayment(tx, scene, action.code)
       await endOrdersIn(tx, deps.payments, [{ order, to: 'payment_failed' }])
+      await keepOwing(tx, scene)
       return returnUnits(tx, order.id, await linesOf(tx, order.id))
     case 'voided':
       await clearVoid(tx, id)
@@ -312,6 +313,22 @@ async function owe(tx: Knex.Transaction, deps: SettleDeps, scene: Scene, reason:
   return DONE
 }
 
+/** Money came beside a payment that has failed: its order has not just failed, it owes that money. */
+async function keepOwing(tx: Knex.Transaction, { order, payments }: Scene): Promise<void> {
+  const owing = payments.filter(({ owed_amount }) => owed_amount > 0)
+  if (owing.length === 0) return
+  await updateOrderStatus(tx, order.id, 'refund_required')
+  const events = owing.map(({ id, owed_amount, owed_reason, captured_currency }) =>
+    orderEvent(order, 'refund_required', {
+      payment_id: id,
+      amount: owed_amount,
+      currency: captured_currency,
+      reason: owed_reason,
+    }),
+  )
+  await appendEvents(tx, events, null)
+}
+
 async function linesOf(tx: Knex.Transaction, order_id: string): Promise<Line[]> {
   return (await selectOrderLines(tx, [order_id])).map(({ sku, quantity }) => ({ sku, quantity }))
 }
@@ -319,7 +336,7 @@ async function linesOf(tx: Knex.Transaction, order_id: string): Promise<Line[]> 
 /** Puts units that were confirmed back on the shelf. */
 export function returnUnits(tx: Knex.Transaction, order_id: string, lines: readonly Line[]): Promise<Done> {
   return adjustStockIn(tx, {
-    items: lines.map(({ sku, quantity }) => ({ sku, delta: quantity, reason: 'order not paid or refunded' })),
+    items: lines.map(({ sku, quantity }) => ({ sku, delta: quantity, reason: RETURN_REASON })),
     reference: referenceOf(order_id),
   })
 }

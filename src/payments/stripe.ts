@@ -14,8 +14,10 @@ import {
  * Stripe, with manual capture: a PaymentIntent is authorised first and captured when the hold is confirmed. Its metadata
  * names our payment, so a webhook finds it even where the answer that made it was lost.
  *
- * Idempotency keys are one name space for a Stripe account: the payment's id alone begins it, a verb behind it does the
- * rest. Stripe forgets a key after a day at the earliest, by when the PaymentIntent is known by its own id.
+ * Only what makes something has an idempotency key: the payment's id begins it, the refund's id gives back. A PaymentIntent is
+ * captured or cancelled once by nature, and under a key Stripe would repeat its first answer for a day, also where that was
+ * "not now" or a fault of its own. It forgets a key after a day at the earliest: by then the PaymentIntent is known by its own
+ * id, and a refund is looked for before it is made.
  */
 export type StripeDeps = {
   secret_key: string
@@ -26,6 +28,8 @@ export type StripeDeps = {
 
 const TIMEOUT_MS = 8000
 const NETWORK_RETRIES = 1
+/** Refunds of one payment among which one is looked for: Stripe's most for a page. */
+const REFUNDS_MAX = 100
 
 /** Declines after which the same buyer should not be asked for the same card again; for the rest another try may do. */
 const FINAL_DECLINES = new Set([
@@ -80,24 +84,19 @@ export function createStripeGateway(deps: StripeDeps): Gateway {
     name: 'stripe',
     authorise: look,
     look,
-    capture: (payment) =>
-      change(payment, (id) => stripe.paymentIntents.capture(id, {}, { idempotencyKey: `${payment.id}:capture` })),
-    void: (payment) =>
-      change(payment, (id) =>
-        stripe.paymentIntents.cancel(
-          id,
-          { cancellation_reason: 'abandoned' },
-          { idempotencyKey: `${payment.id}:void` },
-        ),
-      ),
+    capture: (payment) => change(payment, (id) => stripe.paymentIntents.capture(id)),
+    void: (payment) => change(payment, (id) => stripe.paymentIntents.cancel(id, { cancellation_reason: 'abandoned' })),
     async refund(payment, { id, amount }) {
       const { gateway_payment_id } = payment
       if (gateway_payment_id === null) throw new GatewayUnavailable(new Error('the PaymentIntent is not known'))
       try {
-        const refund = await stripe.refunds.create(
-          { payment_intent: gateway_payment_id, amount, metadata: { refund_id: id } },
-          { idempotencyKey: id },
-        )
+        const made = await stripe.refunds.list({ payment_intent: gateway_payment_id, limit: REFUNDS_MAX })
+        const refund =
+          made.data.find(({ metadata }) => metadata?.refund_id === id) ??
+          (await stripe.refunds.create(
+            { payment_intent: gateway_payment_id, amount, metadata: { refund_id: id } },
+            { idempotencyKey: id },
+          ))
         const status = refundStatus(refund.status)
         return { gateway_refund_id: refund.id, status, failure_code: refund.failure_reason ?? null }
       } catch (error) {

@@ -12,8 +12,8 @@ export async function keepClean(db: Knex, tables: readonly string[]): Promise<()
   const constraints = await rows<{ table: string; name: string }>(
     db,
     `SELECT conrelid::regclass::text AS table, conname AS name FROM pg_constraint
-     WHERE conrelid = ANY (?::regclass[]) AND contype IN ('c', 'f')`,
-    [tables],
+     WHERE (conrelid = ANY (?::regclass[]) OR confrelid = ANY (?::regclass[])) AND contype IN ('c', 'f')`,
+    [tables, tables],
   )
   for (const { table, name } of constraints) await rows(db, `ALTER TABLE ${table} DROP CONSTRAINT ${name}`)
   return async () => {

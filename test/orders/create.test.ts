@@ -88,6 +88,23 @@ test('without lines the cart is ordered and emptied of them, also by two request
   expect(must(await readCart(shop.db, customer_id)).lines).toEqual([])
 })
 
+test("the coupon of an order whose hold has run out is its customer's again, swept or not", async () => {
+  const sku = await onSale(shop.db)
+  const customer_id = await customer(shop.db)
+  const coupon_code = await couponFor(shop.db, customer_id, { percent: 10 })
+  const lines = [{ sku, quantity: 1 }]
+  const first = await ordered(shop, sku, { customer_id, coupon_code })
+  expect(refusal(await shop.order({ customer_id, lines, coupon_code }))).toEqual({
+    code: 'coupon_already_used',
+    order_id: first.id,
+  })
+  await runOut(shop.db, first)
+  const second = must(await shop.order({ customer_id, lines, coupon_code })).order
+  expect(second.discount).toBe(100)
+  expect(await eventsOf(shop.db, first.id)).toEqual(['created', 'expired'])
+  expect(await counters(shop.db, sku)).toBe('10/1')
+})
+
 test('a refused order leaves everything as it was: stock, cart, coupon, key', async () => {
   const [plenty, few] = [await onSale(shop.db), await onSale(shop.db, { stock: 1 })]
   const customer_id = await customer(shop.db)

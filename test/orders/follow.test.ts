@@ -132,6 +132,26 @@ test.each(['swept', 'not swept'])(
   },
 )
 
+test('an order that ended otherwise is sold too when its hold is reacquired; money that it owes it still owes', async () => {
+  const sku = await onSale(shop.db, { stock: 1 })
+  const customer_id = await customer(shop.db)
+  const coupon_code = await couponFor(shop.db, customer_id, { amount: 100 })
+  const late = await ordered(shop, sku, { customer_id, coupon_code })
+  const { payment } = must(await shop.pay(late.id, { method: 'card' }))
+  await runOut(shop.db, late)
+  const other = await ordered(shop, sku)
+  must(await shop.tell(payment.id, { kind: 'captured', amount: 900, currency: 'KRW' }))
+  expect(await read(shop.db, late.id)).toMatchObject({ status: 'refund_required' })
+  must(await shop.cancel(other.id))
+  must(await shop.core.reservations.confirm({ id: late.reservation_id, on_expired: 'reacquire' }))
+  expect(await paymentsOf(shop.db, late.id)).toEqual(['card captured sold_out 900', 'external captured'])
+  expect(await soldOf(shop.db, late.id)).toEqual(['1 900'])
+  expect(await couponState(shop.db, coupon_code)).toBe('used')
+  expect(await read(shop.db, late.id)).toMatchObject({ status: 'refund_required' })
+  must(await shop.refund({ order_id: late.id }))
+  expect(await read(shop.db, late.id)).toMatchObject({ status: 'paid' })
+})
+
 test('the order of an extended hold awaits payment for as long', async () => {
   const order = await ordered(shop, await onSale(shop.db))
   const extended = must(await shop.core.reservations.extend({ id: order.reservation_id, ttl_seconds: 7200 }))

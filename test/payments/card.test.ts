@@ -271,17 +271,24 @@ describe('money on an order that no longer awaits it', () => {
     expect(await counters(shop.db, sku)).toBe('10/0')
   })
 
-  test('the coupon of an order that was expired and then paid late has come back', async () => {
-    const sku = await onSale(shop.db)
-    const customer_id = await customer(shop.db)
-    const coupon_code = await couponFor(shop.db, customer_id, { amount: 100 })
-    const order = await ordered(shop, sku, { customer_id, coupon_code })
-    const { payment } = must(await shop.pay(order.id, { method: 'card' }))
-    await runOut(shop.db, order)
-    await shop.core.sweeper.run()
-    must(await shop.tell(payment.id, { kind: 'captured', amount: 900, currency: 'KRW' }))
-    expect(await statusOf(order.id)).toBe('paid')
-    expect(await couponState(shop.db, coupon_code)).toBe('issued')
+  test('the coupon of an order that was expired and then paid late is used by it again, unless another order has it', async () => {
+    for (const elsewhere of [false, true]) {
+      const sku = await onSale(shop.db)
+      const customer_id = await customer(shop.db)
+      const coupon_code = await couponFor(shop.db, customer_id, { amount: 100 })
+      const order = await ordered(shop, sku, { customer_id, coupon_code })
+      const { payment } = must(await shop.pay(order.id, { method: 'card' }))
+      await runOut(shop.db, order)
+      await shop.core.sweeper.run()
+      expect(await couponState(shop.db, coupon_code)).toBe('issued')
+      const other = elsewhere ? await ordered(shop, sku, { customer_id, coupon_code }) : undefined
+      must(await shop.tell(payment.id, { kind: 'captured', amount: 900, currency: 'KRW' }))
+      expect(await read(shop.db, order.id)).toMatchObject({ status: 'paid', total: 900 })
+      expect(refusal(await shop.order({ customer_id, lines: [{ sku, quantity: 1 }], coupon_code }))).toEqual({
+        code: 'coupon_already_used',
+        order_id: other?.id ?? order.id,
+      })
+    }
   })
 })
 
@@ -322,6 +329,28 @@ describe('captures', () => {
     expect(await counters(shop.db, sku)).toBe('10/0')
     expect(await soldOf(shop.db, order.id)).toEqual([])
     expect(await couponState(shop.db, coupon_code)).toBe('issued')
+  })
+
+  test('one that is refused leaves the order owing what had come beside it', async () => {
+    const { sku, id, payment_id } = await begun()
+    must(await shop.tell(payment_id, { kind: 'declined', code: 'card_declined', retryable: true }))
+    const second = must(await shop.pay(id, { method: 'card' })).payment
+    gateway.set(second.id, 'authorised')
+    must(await shop.tell(second.id, AUTHORISED))
+    must(await shop.tell(payment_id, { ...CAPTURED, amount: 700 }))
+    expect(await statusOf(id)).toBe('awaiting_payment')
+    gateway.set(second.id, 'cancelled')
+    await shop.finish()
+    expect(await statusOf(id)).toBe('refund_required')
+    expect(await eventsOf(shop.db, id)).toEqual([
+      'created',
+      'refund_required amount_mismatch 700',
+      'payment_failed',
+      'refund_required amount_mismatch 700',
+    ])
+    expect(await counters(shop.db, sku)).toBe('10/0')
+    must(await shop.refund({ order_id: id }))
+    expect(await statusOf(id)).toBe('refunded')
   })
 
   test('a void that money was faster than is money on an order that no longer awaits it', async () => {

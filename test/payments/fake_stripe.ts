@@ -16,6 +16,8 @@ export type FakeStripe = {
   onRequest:
     | ((request: { path: string; done: boolean; intent: Intent | undefined }) => Promise<'drop' | void> | 'drop' | void)
     | undefined
+  /** A day goes by. */
+  forgetKeys(): void
   /** What the buyer does in the browser, with the events that Stripe sends for it. */
   pay(intent_id: string): StripeEvent[]
   decline(intent_id: string, decline_code: string): StripeEvent[]
@@ -60,6 +62,7 @@ export async function startFakeStripe(): Promise<FakeStripe> {
     refunds: new Map(),
     requests: [],
     onRequest: undefined,
+    forgetKeys: () => remembered.clear(),
     pay(id) {
       const intent = fake.intents.get(id)!
       if (!['requires_payment_method', 'requires_action'].includes(intent.status)) return []
@@ -121,6 +124,7 @@ export async function startFakeStripe(): Promise<FakeStripe> {
   function handle(path: string, form: URLSearchParams): { status: number; answer: unknown } {
     if (path === 'POST /v1/payment_intents') return ok(create(form))
     if (path === 'POST /v1/refunds') return refund(form)
+    if (path.startsWith('GET /v1/refunds?')) return list(new URLSearchParams(path.slice(path.indexOf('?') + 1)))
     const [, verb, id = '', action] = /^(GET|POST) \/v1\/payment_intents\/(\w+)(?:\/(\w+))?$/.exec(path) ?? []
     const intent = fake.intents.get(id)
     if (intent === undefined) return refuse('invalid_request_error', 'resource_missing', 404)
@@ -161,7 +165,7 @@ export async function startFakeStripe(): Promise<FakeStripe> {
   }
 
   function cancel(intent: Intent, form: URLSearchParams) {
-    if (['succeeded', 'canceled'].includes(intent.status)) {
+    if (['succeeded', 'canceled', 'processing'].includes(intent.status)) {
       return refuse('invalid_request_error', 'payment_intent_unexpected_state')
     }
     Object.assign(intent, {
@@ -170,6 +174,13 @@ export async function startFakeStripe(): Promise<FakeStripe> {
       cancellation_reason: form.get('cancellation_reason'),
     })
     return ok(intent)
+  }
+
+  function list(query: URLSearchParams) {
+    const data = [...fake.refunds.values()].filter(
+      ({ payment_intent }) => payment_intent === query.get('payment_intent'),
+    )
+    return ok({ object: 'list', url: '/v1/refunds', has_more: false, data })
   }
 
   function refund(form: URLSearchParams) {

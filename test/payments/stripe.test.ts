@@ -108,7 +108,27 @@ test('a capture of what was cancelled is answered as cancelled', async () => {
   expect(await gateway.capture(one)).toMatchObject({ status: 'cancelled' })
 })
 
-test('a capture whose answer is lost is tried again under the same key, and done once', async () => {
+test('a void that was refused for the moment is done later', async () => {
+  const one = await begun()
+  const intent = stripe.intents.get(one.gateway_payment_id)!
+  intent.status = 'processing'
+  expect(await gateway.void(one)).toMatchObject({ status: 'requires_action' })
+  Object.assign(intent, { status: 'requires_capture', amount_capturable: 5000 })
+  expect(await gateway.void(one)).toMatchObject({ status: 'cancelled' })
+})
+
+test('a refund that is asked for again after Stripe has forgotten its key is done once', async () => {
+  const one = await begun()
+  stripe.pay(one.gateway_payment_id)
+  await gateway.capture(one)
+  const refund = { id: newId(), amount: 2000, currency: 'KRW' }
+  const first = await gateway.refund(one, refund)
+  stripe.forgetKeys()
+  expect(await gateway.refund(one, refund)).toEqual(first)
+  expect([...stripe.refunds.values()].filter(({ metadata }) => metadata.refund_id === refund.id)).toHaveLength(1)
+})
+
+test('a capture whose answer is lost is tried again, and done once', async () => {
   const one = await begun()
   stripe.pay(one.gateway_payment_id)
   let lost = 0

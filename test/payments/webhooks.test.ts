@@ -149,6 +149,28 @@ test('a capture that is refused at the gateway fails the order, one whose answer
   await untilStatus(lost.id, 'paid')
 })
 
+test('a refund that the gateway has refused stays refused, however often it is asked for', async () => {
+  const { id, payment_id, page } = await begun()
+  await choose(page, { choice: 'approve', refund: 'refused' })
+  await gateway().deliver()
+  await untilStatus(id, 'paid')
+  const { gateway: port } = gateway()
+  const payment = {
+    id: payment_id,
+    order_id: id,
+    customer_id: newId(),
+    amount: 1000,
+    currency: 'KRW',
+    gateway_payment_id: null,
+    return_url: null,
+  }
+  const refund = { id: newId(), amount: 1000, currency: 'KRW' }
+  for (let i = 0; i < 2; i++) {
+    expect(await port.refund(payment, refund)).toMatchObject({ status: 'failed', failure_code: 'refund_refused' })
+  }
+  expect(await port.refund(payment, { ...refund, id: newId() })).toMatchObject({ status: 'succeeded' })
+})
+
 test('an event is handled once, whatever number of times it comes at once', async () => {
   const { sku, id, payment_id } = await begun()
   const event_id = newId()

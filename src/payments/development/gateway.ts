@@ -205,12 +205,14 @@ function toPort(db: Knex, change: Change, readWebhookOf: Gateway['readWebhook'])
       let lost = false
       let refused_code: string | null = null
       const payment = await change(id, (booked) => {
-        if (Object.hasOwn(booked.refunds, refund.id)) return []
+        const known = booked.refunds[refund.id]
+        if (known === 0) refused_code = 'refund_refused'
+        if (known !== undefined) return []
         const { refund: behaves = BEHAVES.refund } = booked.behaviour
         const given_back = Object.values(booked.refunds).reduce((sum, amount) => sum + amount, 0)
         if (behaves === 'refused') refused_code = 'refund_refused'
         else if (given_back + refund.amount > booked.captured_amount) refused_code = 'refund_exceeds_captured'
-        else booked.refunds = { ...booked.refunds, [refund.id]: refund.amount }
+        booked.refunds = { ...booked.refunds, [refund.id]: refused_code === null ? refund.amount : 0 }
         lost = behaves === 'answer_lost'
         booked.behaviour = { ...booked.behaviour, refund: 'done' }
         return []

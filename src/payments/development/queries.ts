@@ -9,7 +9,7 @@ export type BookedPayment = {
   currency: string
   status: 'requires_action' | 'authorised' | 'captured' | 'declined' | 'failed' | 'cancelled'
   captured_amount: number
-  /** Amounts by refund. */
+  /** Amounts by refund; nothing for one that was refused. */
   refunds: Record<string, number>
   failure_code: string | null
   by_buyer: boolean
