@@ -4,7 +4,7 @@ import { rows } from '../../src/database/transaction.ts'
 import type { Finding } from '../../src/operations/finding.ts'
 import { verify } from '../../src/operations/verify.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
-import { customerWith, inTransaction, must, stopCores } from '../factories.ts'
+import { customerWith, must, stopCores } from '../factories.ts'
 import { onSale, openShop, ordered } from '../shop.ts'
 import { keepClean } from './clean_tables.ts'
 
