@@ -49,11 +49,12 @@ type ShopOptions = {
   gateway?: Gateway
   strategy?: 'batched' | 'conditional'
   connections?: number
+  /** As a slow machine needs it, unless a test is about not getting a lock. */
   lock_timeout_ms?: number
 }
 
 export function openShop(database: TestDatabase, options: ShopOptions = {}): TestShop {
-  const { gateway, strategy = 'batched', connections = 6, lock_timeout_ms = 250 } = options
+  const { gateway, strategy = 'batched', connections = 6, lock_timeout_ms = 2000 } = options
   const onClosed = chainHooks([followHolds(ORDER_PAYMENTS)])
   const core = openCore(database, { onClosed, strategy })
   const db = createPool({
