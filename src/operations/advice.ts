@@ -138,7 +138,7 @@ function adviseOnMoney({ owing = [], owed = [] }: StatusReport['database']): str
     const payments = first.count === 1 ? '1 payment' : `${first.count} payments`
     steps.push(
       `${payments} must be given back (see "Money", and docs/operate.md for why): ` +
-        `POST /v1/orders/${first.order_id}/refunds with {"restock": false} does it for the first.`,
+        `POST /v1/orders/${first.order_id}/refunds with {"restock": false} and an Idempotency-Key does it for the first.`,
     )
   }
   return steps

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import type { Command } from 'commander'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { createProgram } from '../../src/cli/program.ts'
 import { rows } from '../../src/database/transaction.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 
@@ -81,6 +83,59 @@ test('the settings table names every variable that the service reads, and no oth
   )
   expect(named.toSorted()).toEqual(read.toSorted())
 })
+
+/** The commands that the table names, those that follow another with its first words and without. */
+function commandsNamed(): string[] {
+  const section = /## Commands\n([\s\S]*?)\n## /.exec(readme)?.[1] ?? ''
+  return [...section.matchAll(/^\| (.+?) \| /gm)].flatMap(([, cell = '']) => {
+    const words = [...cell.matchAll(/`([^`]+)`/g)].map(([, code = '']) => code.replace(/^npm (run )?(cli -- )?/, ''))
+    const [group = ''] = words[0]?.split(' ') ?? []
+    return [...words, ...words.map((word) => `${group} ${word}`)]
+  })
+}
+
+/** The full names of the commands that do something, such as `keys create`. */
+function namesOf(command: Command, before: readonly string[] = []): string[] {
+  return command.commands.flatMap((one) =>
+    one.commands.length > 0 ? namesOf(one, [...before, one.name()]) : [[...before, one.name()].join(' ')],
+  )
+}
+
+test('the commands table names every command of package.json and of the command line', () => {
+  const { scripts } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8')) as { scripts: object }
+  const named = commandsNamed().map((command) => `${command} `)
+  const missing = [...Object.keys(scripts), ...namesOf(createProgram())]
+    // What npm runs by itself before another one, and the door to the command line.
+    .filter((name) => !name.startsWith('pre') && name !== 'cli')
+    .filter((name) => !named.some((command) => command.startsWith(`${name} `)))
+  expect(missing).toEqual([])
+})
+
+test('every page, picture and section that a page links to is there', () => {
+  const pages = ['README.md', ...readdirSync(new URL('docs', root)).map((file) => `docs/${file}`)]
+  for (const page of pages.filter((file) => file.endsWith('.md'))) {
+    const base = new URL(page, root)
+    const text = readFileSync(base, 'utf8')
+    for (const [, link = ''] of text.matchAll(/\]\((?!\w+:)([^)\s]+)\)/g)) {
+      const target = new URL(link, base)
+      const exists = existsSync(target) && hasSection(target)
+      expect({ page, link, exists }).toEqual({ page, link, exists: true })
+    }
+  }
+})
+
+/** Whether a page has the heading that a link's `#` names, as GitHub writes it. */
+function hasSection(target: URL): boolean {
+  if (target.hash === '') return true
+  const headings = readFileSync(target, 'utf8').matchAll(/^#+ (.+)$/gm)
+  const anchors = Array.from(headings, ([, text = '']) =>
+    text
+      .toLowerCase()
+      .replaceAll(/[^\w\s-]/g, '')
+      .replaceAll(' ', '-'),
+  )
+  return anchors.includes(target.hash.slice(1))
+}
 
 test('the folder tree names every room and every file beside them', () => {
   const tree = /## The folders\n\n```\n([\s\S]*?)```/.exec(readme)?.[1] ?? ''
