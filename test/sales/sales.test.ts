@@ -68,6 +68,22 @@ test('sales are added up once, whatever runs and however often', async () => {
   expect(await days()).toEqual(['2026-03-01 3 300', '2026-03-02 5 500'])
 })
 
+test('one run adds up more sales than a transaction takes', async () => {
+  const sku = await onSale(shop.db, { stock: 10 })
+  const order_id = await sold(sku, 1, '2026-03-01T12:00:00Z')
+  await rows(
+    database.db,
+    `INSERT INTO sales (cause_id, sku, order_id, quantity, amount, sold_at)
+     SELECT gen_random_uuid(), ?, ?, 1, 1, '2026-03-01T12:00:00Z' FROM generate_series(1, 4000)`,
+    [sku, order_id],
+  )
+  expect(await addUpSales(database.db, SEOUL)).toBe(4001)
+  expect(await days()).toEqual(['2026-03-01 4001 5000'])
+  // They were sold by no order: verify would say so.
+  await rows(database.db, 'DELETE FROM sales WHERE amount = 1')
+  await rows(database.db, 'UPDATE sales_daily SET units = 1, amount = 1000')
+})
+
 test('what comes back is taken off the day on which it was sold', async () => {
   const sku = await onSale(shop.db, { price: 100, stock: 100 })
   const id = await sold(sku, 5, '2026-03-01T03:00:00Z')
