@@ -8,7 +8,7 @@ import { SKUS_MAX, type Options, type Product, type ProductStatus } from './prod
 const PRICE_MAX = 2_000_000_000
 const OPTIONS_MAX = 5
 /** Nothing that a page could take for a script's address. */
-const IMAGE_PATTERN = '^(https?://|/(?!/))[!-~]*$'
+const IMAGE_PATTERN = '^(https?://|/(?![/\\\\]))[!-~]*$'
 
 const OptionsSchema = Type.Unsafe<Options>({
   type: 'object',

@@ -153,7 +153,7 @@ function listOfCustomer(coupons: CouponRoutesDeps): Route {
       const after = decodeCursor(query.cursor, isText)
       if (!after.ok) return refuseWith(after.refusal)
       const limit = query.limit ?? LIMIT_DEFAULT
-      const found = await coupons.listCoupons(params.id, {
+      const found = await coupons.listCoupons(params.id.toLowerCase(), {
         limit: limit + 1,
         ...(after.value === undefined ? {} : { after_code: after.value }),
       })

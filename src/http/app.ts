@@ -115,7 +115,7 @@ export function createApp(deps: AppDeps): Koa {
   const ofPages = sessionRoutes({ ...pages, authenticator, createCustomer, readCustomer })
   const router = createRouter([...routes, ...ofPages], {
     authorizer: createAuthorizer(authenticator),
-    visitors: createVisitors(authenticator),
+    visitors: createVisitors(authenticator, pages),
     owners: pages,
     metrics,
     streams: createEventStreams(),

@@ -33,7 +33,7 @@ const RULES: Record<string, CustomerRule> = {
   'GET /v1/orders': inQuery,
   'POST /v1/orders': inBody,
   'GET /v1/orders/{id}': ofOrder,
-  'POST /v1/orders/{id}/payments': ofOrder,
+  'POST /v1/orders/{id}/payments': payOwn,
   'POST /v1/orders/{id}/cancel': ofOrder,
   'GET /v1/payments/{id}': ofPayment,
 }
@@ -77,6 +77,17 @@ async function ofOrder(
 ): Promise<Refused> {
   const { id = '' } = params as { id?: string }
   return isOwn(await customerOfOrder(id), customer_id) ? undefined : { code: 'order_not_found', id }
+}
+
+/** A gateway sends the buyer on to where the payment says: only to this shop, or a customer could send others anywhere through it. */
+function payOwn(call: Call<{}, {}, unknown>, customer_id: string, owners: Owners): Refused | Promise<Refused> {
+  const { return_url = '/' } = call.body as { return_url?: string }
+  return return_url.startsWith('/') ? ofOrder(call, customer_id, owners) : ELSEWHERE
+}
+
+const ELSEWHERE: Refusal = {
+  code: 'invalid_request',
+  errors: [{ path: '/return_url', message: 'must be a path of this shop' }],
 }
 
 async function ofPayment(

@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http'
 import { hasLeft } from './disconnect.ts'
 import { API_HEADERS, computeHeaders } from './middleware/security_headers.ts'
 import { refuse } from './problem.ts'
+import { visitorOf } from './visitors.ts'
 
 /**
  * Server-sent events. Streams are bounded: in number, in what waits for a reader that does not take it (merged by key), and
@@ -11,6 +12,8 @@ import { refuse } from './problem.ts'
 
 /** Streams of one process; more are refused. */
 const STREAMS_MAX = 1000
+/** The share of them that is left to who has a key: whoever looks at the shop needs none, and must not shut out the console. */
+const KEPT_FOR_KEYS = 0.1
 /** Shows the client, and every proxy in between, that the connection lives. */
 const HEARTBEAT_MS = 15_000
 /** A reader that has taken nothing for so long is let go. */
@@ -52,6 +55,7 @@ type Cared = { isFinished(): boolean; care(): void }
 /** @param options for tests: how many at most, and milliseconds between heartbeats */
 export function createEventStreams(options: { streams_max?: number; heartbeat_ms?: number } = {}): EventStreams {
   const { streams_max = STREAMS_MAX, heartbeat_ms = HEARTBEAT_MS } = options
+  const guests_max = streams_max - Math.floor(streams_max * KEPT_FOR_KEYS)
   const open = new Set<Cared>()
   let opening = 0
   let timer: NodeJS.Timeout | undefined
@@ -69,7 +73,7 @@ export function createEventStreams(options: { streams_max?: number; heartbeat_ms
 
   return {
     async open(ctx, source, mayRead) {
-      if (open.size + opening >= streams_max) {
+      if (open.size + opening >= (isGuest(ctx) ? guests_max : streams_max)) {
         return refuse(ctx, { code: 'overloaded', detail: 'as many streams are open as there may be' })
       }
       const stream = createStream(ctx, { mayRead, heartbeat_ms })
@@ -81,6 +85,12 @@ export function createEventStreams(options: { streams_max?: number; heartbeat_ms
       timer ??= setInterval(careForAll, CARE_MS)
     },
   }
+}
+
+/** Came through the shop's door, where nobody needs a key. */
+function isGuest(ctx: Context): boolean {
+  const visitor = visitorOf(ctx)
+  return visitor !== undefined && visitor.kind !== 'key'
 }
 
 const HEAD = Object.entries({
@@ -155,7 +165,10 @@ function createStream(ctx: Context, options: { mayRead: MayRead; heartbeat_ms: n
   }
 }
 
-/** What goes out as fast as the reader takes it, and is merged by key until it does. Merges until it begins. */
+/**
+ * What goes out as fast as the reader takes it, and is merged by key until it does. Merges until it begins. However much is sent
+ * at once, no more than BUFFERED_MAX of it is text of this stream's own: what is merged is shared with all others.
+ */
 function createOutlet(res: ServerResponse) {
   const merged = new Map<string, string>()
   let blocked_since = Infinity
@@ -163,12 +176,14 @@ function createOutlet(res: ServerResponse) {
   const isFull = (): boolean => res.writableLength > BUFFERED_MAX
 
   function flush(): void {
+    let text = ''
     for (const [key, json] of merged) {
-      if (isFull()) return
+      if (res.writableLength + text.length > BUFFERED_MAX) break
       merged.delete(key)
-      res.write(frame(json))
+      text += frame(json)
     }
-    blocked_since = Infinity
+    if (text !== '') res.write(text)
+    blocked_since = merged.size === 0 ? Infinity : Math.min(blocked_since, performance.now())
   }
 
   return {
@@ -183,12 +198,8 @@ function createOutlet(res: ServerResponse) {
     },
     /** @returns false if too much waits */
     send(events: readonly StreamEvent[]): boolean {
-      if (begun && merged.size === 0 && !isFull()) {
-        res.write(events.map(({ json }) => frame(json)).join(''))
-        return true
-      }
-      if (begun) blocked_since = Math.min(blocked_since, performance.now())
       for (const { key, json } of events) merged.set(key, json)
+      if (begun) flush()
       return merged.size <= MERGED_MAX
     },
   }

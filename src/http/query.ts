@@ -23,7 +23,8 @@ export function createQueryReader(schema: TObject | undefined): (querystring: st
     if (querystring === '' && !needs_some) return NONE
     const raw = split(querystring)
     if (!raw.ok) return raw
-    const query: Query = {}
+    // Without a prototype `__proto__` is a name like any other, and no known one.
+    const query = Object.create(null) as Query
     const faults: Fault[] = []
     for (const [name, values] of raw.value) {
       const type = Object.hasOwn(properties, name) ? properties[name]!.type : undefined

@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
 import { CustomerId, CustomerSchema } from '../customers/schemas.ts'
 import type { Customer } from '../customers/queries.ts'
-import type { Result } from '../errors.ts'
+import { ok, refused, type Result } from '../errors.ts'
 import type { Authenticator } from '../keys/authenticate.ts'
 import { Time } from '../stock/schemas.ts'
 import { isLocal } from './local.ts'
@@ -77,7 +77,7 @@ function readShop(deps: SessionRoutesDeps): Route {
       const session = deps.sessions.read(ctx.req, 'shop')
       const demo_login = await mayLogInByName(deps, ctx)
       const [customer, customers, now] = await Promise.all([
-        session?.kind === 'customer' ? deps.readCustomer(session.customer_id) : undefined,
+        demo_login && session?.kind === 'customer' ? deps.readCustomer(session.customer_id) : undefined,
         demo_login ? deps.latestCustomers(CUSTOMERS_SHOWN) : [],
         deps.readClock(),
       ])
@@ -108,11 +108,12 @@ function enterShop(deps: SessionRoutesDeps): Route {
     summary: 'Say who shops: a customer, or a new one by name',
     body: EnterShop,
     responses: { 200: { description: 'Believed.', schema: CustomerSchema } },
-    refusals: ['forbidden', 'unknown_customer'],
+    refusals: ['forbidden', 'unknown_customer', 'overloaded'],
     async handle({ body, ctx }) {
       if (!(await mayLogInByName(deps, ctx))) return refuseWith(NO_DEMO_LOGIN)
-      const customer = await findOrMake(deps, body)
-      if (customer === undefined) return refuseWith({ code: 'unknown_customer', id: body.customer_id ?? '' })
+      const found = await findOrMake(deps, body)
+      if (!found.ok) return refuseWith(found.refusal)
+      const customer = found.value
       const cookie = deps.sessions.cookie(ctx.req, 'shop', { kind: 'customer', customer_id: customer.id })
       return answer(200, customer, { 'Set-Cookie': cookie })
     },
@@ -127,10 +128,13 @@ const NO_DEMO_LOGIN = {
 async function findOrMake(
   { createCustomer, readCustomer }: SessionRoutesDeps,
   { customer_id, name = '' }: { customer_id?: string; name?: string },
-): Promise<Customer | undefined> {
-  if (customer_id !== undefined) return readCustomer(customer_id)
+): Promise<Result<Customer>> {
+  if (customer_id !== undefined) {
+    const customer = await readCustomer(customer_id)
+    return customer === undefined ? refused({ code: 'unknown_customer', id: customer_id }) : ok(customer)
+  }
   const made = await createCustomer({ name, client: '' })
-  return made.ok ? made.value.customer : undefined
+  return made.ok ? ok(made.value.customer) : made
 }
 
 function leaveShop({ sessions }: SessionRoutesDeps): Route {

@@ -1,6 +1,7 @@
 import { Ajv2020, type AnySchema, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js'
 import addFormatsModule from 'ajv-formats'
 import type { Fault } from '../errors.ts'
+import { isUuid } from '../ids.ts'
 import { pointerToken } from './json.ts'
 
 /**
@@ -39,6 +40,8 @@ function createAjv(all_errors: boolean): Ajv2020 {
   // The module's types and its shape under Node's ESM differ.
   const addFormats = addFormatsModule as unknown as { default?: (ajv: Ajv2020) => void } & ((ajv: Ajv2020) => void)
   ;(addFormats.default ?? addFormats)(ajv)
+  // The module's own takes `urn:uuid:…` too, which PostgreSQL does not.
+  ajv.addFormat('uuid', isUuid)
   ajv.addKeyword({ keyword: PATTERN_MESSAGE, schemaType: 'string' })
   ajv.addKeyword({
     keyword: 'x-max-bytes',

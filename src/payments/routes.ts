@@ -1,4 +1,4 @@
-import type { Refusal, Result } from '../errors.ts'
+import type { Fault, Refusal, Result } from '../errors.ts'
 import { idempotencyOf } from '../http/idempotency.ts'
 import { answer, bodyBytesOf, created, refuseWith, REPLAYED_HEADER, route, type Route } from '../http/route.ts'
 import { noSuchOrder, ORDERS_TAG } from '../orders/routes.ts'
@@ -53,6 +53,7 @@ function pay({ payOrder, hasRoom }: PaymentRoutesDeps): Route {
     body: PayOrder,
     idempotency: 'required',
     hasRoom,
+    check: ({ body }) => findBadUrl(body.return_url),
     responses: {
       201: {
         description: 'Paid, pending or failed. With `Idempotent-Replayed: true` it was begun before.',
@@ -79,6 +80,12 @@ function pay({ payOrder, hasRoom }: PaymentRoutesDeps): Route {
       return created(paymentJson(payment), { replayed })
     },
   })
+}
+
+/** A pattern can't tell whether a browser would find its way there. */
+function findBadUrl(return_url = '/'): Fault[] {
+  if (return_url.startsWith('/') || URL.canParse(return_url)) return []
+  return [{ path: '/return_url', message: 'must be a URL, or a path that begins with one slash' }]
 }
 
 function refund({ refundOrder, hasRoom }: PaymentRoutesDeps): Route {
@@ -165,7 +172,6 @@ function webhook({ receiveWebhook, hasRoom }: PaymentRoutesDeps): Route {
     params: WebhookParams,
     impossible: () => ({ code: 'not_found' }),
     body: WebhookBody,
-    bulk: true,
     keeps_bytes: true,
     hasRoom,
     responses: { 200: { description: 'Handled, now or before, or nothing to this service.', schema: WebhookAnswer } },

@@ -243,10 +243,11 @@ function list({ reservations }: ReservationRoutesDeps): Route {
   })
 }
 
-/** RFC 3339 has leap seconds; JavaScript has not, nor has it all the years that text can name. */
+/** RFC 3339 has leap seconds, JavaScript has not; it has a year 0, and offsets that lead past 9999, PostgreSQL has not. */
 function findBadTime(time: string | undefined): Fault[] {
-  if (time === undefined || !Number.isNaN(new Date(time).getTime())) return NO_FAULTS
-  return [{ path: 'query/expires_before', message: 'must be a time without a leap second' }]
+  const year = time === undefined ? 1 : new Date(time).getUTCFullYear()
+  if (year >= 1 && year <= 9999) return NO_FAULTS
+  return [{ path: 'query/expires_before', message: 'must be a time in the years 1 to 9999, without a leap second' }]
 }
 
 function reserveBatch({ reservations, ttl_max_seconds }: ReservationRoutesDeps): Route {

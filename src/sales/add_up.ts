@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 import { DateTime } from 'luxon'
 import { transaction } from '../database/transaction.ts'
-import { addToDays, lockUncounted, markCounted, type DaySum } from './queries.ts'
+import { addToDays, lockUncounted, markCounted } from './queries.ts'
 
 /** Sales counted by one transaction, and transactions of one run: what is left is the next one's. */
 const SALES_PER_BATCH = 2000
@@ -29,15 +29,7 @@ function addUpBatch(db: Knex, time_zone: string): Promise<number> {
     const sales = await lockUncounted(tx, SALES_PER_BATCH)
     if (sales.length === 0) return 0
     const counted = sales.map((sale) => ({ ...sale, day: dayOf(sale.sold_at, time_zone) }))
-    const sums = new Map<string, DaySum>()
-    for (const { day, sku, quantity, amount } of counted) {
-      const name = `${day} ${sku}`
-      const sum = sums.get(name) ?? { day, sku, units: 0, amount: 0 }
-      sum.units += quantity
-      sum.amount += amount
-      sums.set(name, sum)
-    }
-    await Promise.all([addToDays(tx, [...sums.values()]), markCounted(tx, counted)])
+    await Promise.all([addToDays(tx, counted), markCounted(tx, counted)])
     return sales.length
   })
 }

@@ -59,21 +59,26 @@ export async function markCounted(
   )
 }
 
-export type DaySum = { day: string; sku: string; units: number; amount: number }
-
-/** Adds to what was sold on days, by day and SKU so that two jobs don't deadlock. */
-export async function addToDays(db: Executor, sums: readonly DaySum[]): Promise<void> {
+/**
+ * Adds sales to what was sold on their days, by day and SKU so that two jobs don't deadlock. Summed there: what thousands of
+ * sales come to may be past JavaScript's integers.
+ */
+export async function addToDays(
+  db: Executor,
+  sales: readonly (Pick<Sale, 'sku' | 'quantity' | 'amount'> & { day: string })[],
+): Promise<void> {
   await rows(
     db,
     `INSERT INTO sales_daily AS d (day, sku, units, amount)
-     SELECT day, sku, units, amount FROM unnest(?::date[], ?::text[], ?::bigint[], ?::bigint[]) AS n (day, sku, units, amount)
-     ORDER BY day, sku COLLATE "C"
+     SELECT day, sku, sum(units), sum(amount)
+     FROM unnest(?::date[], ?::text[], ?::bigint[], ?::bigint[]) AS n (day, sku, units, amount)
+     GROUP BY day, sku ORDER BY day, sku COLLATE "C"
      ON CONFLICT (day, sku) DO UPDATE SET units = d.units + excluded.units, amount = d.amount + excluded.amount`,
     [
-      arrayOf(sums, ({ day }) => day),
-      arrayOf(sums, ({ sku }) => sku),
-      arrayOf(sums, ({ units }) => units),
-      arrayOf(sums, ({ amount }) => amount),
+      arrayOf(sales, ({ day }) => day),
+      arrayOf(sales, ({ sku }) => sku),
+      arrayOf(sales, ({ quantity }) => quantity),
+      arrayOf(sales, ({ amount }) => amount),
     ],
   )
 }

@@ -5,12 +5,19 @@ import type { Popular } from './popular.ts'
 /** The shapes of sales on the wire. They validate, and they are the document. */
 
 const Day = (description: string) => Type.String({ format: 'date', description })
+/** PostgreSQL knows no year 0, of which a week may be a part. */
+const AskedDay = (description: string) =>
+  Type.String({
+    ...Day(description),
+    pattern: '^[1-9]',
+    'x-pattern-message': 'must be a day of the year 1000 or later',
+  })
 const Options = Type.Unsafe<Record<string, string> | null>({ type: ['object', 'null'] })
 
 export const PopularQuery = Type.Object(
   {
-    from: Type.Optional(Day('The first day, of `SHOP_TIME_ZONE`; default the sixth day before `to`.')),
-    to: Type.Optional(Day('The last day; default today.')),
+    from: Type.Optional(AskedDay('The first day, of `SHOP_TIME_ZONE`; default the sixth day before `to`.')),
+    to: Type.Optional(AskedDay('The last day; default today.')),
     limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, description: 'Default 5.' })),
   },
   { additionalProperties: false },

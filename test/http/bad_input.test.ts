@@ -179,9 +179,13 @@ const cases: Case[] = [
   bad('an unknown status', `${RESERVATIONS}?status=open`, undefined, 'query/status', get),
   bad('a time that is none', `${RESERVATIONS}?expires_before=yesterday`, undefined, 'query/expires_before', get),
   bad('a leap second', `${RESERVATIONS}?expires_before=2016-12-31T23:59:60Z`, undefined, 'query/expires_before', get),
+  ...['0000-12-31T23:59:59Z', '9999-12-31T23:59:59-01:00'].map((time) =>
+    bad(`the time ${time}`, `${RESERVATIONS}?expires_before=${time}`, undefined, 'query/expires_before', get),
+  ),
   bad('a cursor with U+0000', `/v1/stock?cursor=${cursorOf('a\0')}`, undefined, 'query/cursor', get),
   bad('a cursor of another list', `/v1/stock/A/ledger?cursor=${cursorOf('a')}`, undefined, 'query/cursor', get),
   bad('a position below zero', '/v1/events?after=-1', undefined, 'query/after', get),
+  bad('a query parameter by the name of what all objects have', '/v1/stock?__proto__=1', undefined, 'query/', get),
   bad('a query that is not UTF-8', '/v1/events?after=%ff', undefined, 'query', get),
   ...storefrontCases(),
   { it: 'half a body', path: RESERVATIONS, body: '{"lines":[', status: 400, code: 'malformed_json' },
@@ -264,6 +268,9 @@ function storefrontCases(): Case[] {
   const inSize = (size: string, name = size) => ({ ...sku, sku: name, options: { size } })
   const product = (...skus: unknown[]) => ({ name: 'x', skus })
   const coupon = { code: 'C', discount_percent: 10, quantity: 1 }
+  const popular = `${products}/popular`
+  const payments = `/v1/orders/${ID}/payments`
+  const urn = `urn:uuid:${ID}`
   const notFound = (it: string, method: string, path: string, code: string, body?: unknown): Case => {
     return { it, method, path, body, status: 404, code, ...keyed }
   }
@@ -275,6 +282,7 @@ function storefrontCases(): Case[] {
     bad('a description that is null', products, { ...product(sku), description: null }, '/description'),
     bad('a picture that is a script', products, { ...product(sku), image: 'javascript:alert(1)' }, '/image'),
     bad('a picture on whatever host', products, { ...product(sku), image: '//evil.example/x' }, '/image'),
+    bad('a picture on whatever host for browsers', products, { ...product(sku), image: '/\\evil.example' }, '/image'),
     bad('an unknown status of a product', products, { ...product(sku), status: 'gone' }, '/status'),
     bad('a product without SKUs', products, product(), '/skus'),
     bad('201 SKUs', products, product(...Array.from({ length: 201 }, (_, i) => inSize(`${i}`))), '/skus'),
@@ -352,6 +360,29 @@ function storefrontCases(): Case[] {
       'query/cursor',
       get,
     ),
+    bad('a year that PostgreSQL does not know', `${popular}?from=0000-01-01`, undefined, 'query/from', get),
+    bad('a week that begins before all years', `${popular}?to=0001-01-03`, undefined, 'query/to', get),
+    bad('a day that no month has', `${popular}?to=2026-02-29`, undefined, 'query/to', get),
+    bad('a customer by a URN', `${coupons}/C/issues`, { customer_id: urn }, '/customer_id'),
+    bad('an order for a customer by a URN', '/v1/orders', { customer_id: urn }, '/customer_id'),
+    bad('orders of a customer by a URN', `/v1/orders?customer_id=${urn}`, undefined, 'query/customer_id', get),
+    ...['https://', 'http://[', '//evil.example', '/\\evil.example', 'javascript:alert(1)', 'https://a b'].map((url) =>
+      bad(`a way back to ${url}`, payments, { method: 'card', return_url: url }, '/return_url', keyed),
+    ),
+    {
+      it: 'more than 64 KiB from a gateway',
+      path: '/v1/payments/webhooks/development',
+      body: `{"type":"${'x'.repeat(65_536)}"}`,
+      status: 413,
+      code: 'payload_too_large',
+    },
+    ...[
+      ['product', products],
+      ['customer', customers],
+      ['order', '/v1/orders'],
+      ['payment', '/v1/payments'],
+      ['reservation', RESERVATIONS],
+    ].map(([thing, path]) => notFound(`a ${thing} by a URN`, 'GET', `${path}/${urn}`, `${thing}_not_found`)),
     notFound('a product id that is no UUID', 'GET', `${products}/7`, 'product_not_found'),
     notFound('an unknown product', 'GET', `${products}/${UNKNOWN}`, 'product_not_found'),
     notFound('a change of a product id that is no UUID', 'PATCH', `${products}/7`, 'product_not_found', { name: 'x' }),

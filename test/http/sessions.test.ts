@@ -1,3 +1,4 @@
+import { request as ask, type IncomingMessage } from 'node:http'
 import { createSessions, type Session } from '../../src/http/sessions.ts'
 import { customerRuleOf, ruledRoutes } from '../../src/http/customer_rules.ts'
 import { apiDocument } from '../../src/http/document.ts'
@@ -117,7 +118,7 @@ describe('a customer', () => {
   ]
 
   test.each(OWN)('may %s %s', async (method, path, body) => {
-    for (const app of [open, shut]) {
+    for (const app of [open, demo]) {
       const headers = { 'Idempotency-Key': 'k' }
       const answer = await asPage(app, method, `/shop${path}`, { cookie, headers, body })
       expect([answer.status < 300, answer.body.title]).toEqual([true, undefined])
@@ -163,6 +164,35 @@ describe('a customer', () => {
       })
       expect([method, path, answer.status, answer.body.code]).toEqual([method, path, 403, 'forbidden'])
     }
+  })
+
+  test('comes back from a gateway to this shop and to nowhere else', async () => {
+    const pay = (return_url: string) =>
+      asPage(open, 'POST', `/shop/v1/orders/${ME}/payments`, {
+        cookie,
+        headers: { 'Idempotency-Key': 'k' },
+        body: { method: 'card', return_url },
+      })
+    expect(await pay(`/shop/orders/${ME}`)).toMatchObject({ status: 201 })
+    for (const elsewhere of ['https://evil.example/', `${open.url}.evil.example/`]) {
+      expect(await pay(elsewhere)).toMatchObject({ status: 400, body: { errors: [{ path: '/return_url' }] } })
+    }
+  })
+
+  test('is nobody any more once the demonstration is over', async () => {
+    expect((await asPage(shut, 'GET', '/shop/session', { cookie })).body).toMatchObject({ customer: null })
+    const headers = { 'Idempotency-Key': 'k' }
+    const charge = { cookie, headers, body: { amount: 1 } }
+    expect(await asPage(shut, 'POST', `/shop/v1/customers/${ME}/charges`, charge)).toMatchObject({ status: 401 })
+    expect(await asPage(shut, 'GET', '/shop/v1/products', { cookie })).toMatchObject({ status: 200 })
+  })
+
+  test('who is not made because there is too much to do is told so', async () => {
+    const createCustomer = () => Promise.resolve(refused({ code: 'overloaded', detail: 'too much' }))
+    const app = await serveFakes({ ...owners, customers: { ...customers, createCustomer } })
+    const answer = await asPage(app, 'POST', '/shop/session', { body: { name: 'Mina' } })
+    expect(answer).toMatchObject({ status: 503, body: { code: 'overloaded', outcome: 'none' } })
+    await app.close()
   })
 
   test('is kept to the bounds of the contract as everybody is', async () => {
@@ -260,6 +290,15 @@ describe('another site', () => {
       const answer = await call(demo, method, path, { headers: sent, body: {} })
       expect([path, answer.status, answer.body.code]).toEqual([path, 403, 'forbidden'])
     }
+  })
+
+  test('changes nothing by naming the host in the request line either', async () => {
+    const { port } = new URL(demo.url)
+    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+      const path = `${demo.url}/shop/session`
+      ask({ port, host: '127.0.0.1', method: 'DELETE', path, agent: false }, resolve).on('error', reject).end()
+    })
+    expect(answer.statusCode).toBe(403)
   })
 
   test('that is this one is served where a browser says its origin alone', async () => {

@@ -178,6 +178,14 @@ test('a coupon goes from its maker to the customer who asks first', async () => 
   })
 })
 
+test('a customer is the same in capitals', async () => {
+  const kim = await customer()
+  for (const part of ['', '/ledger', '/cart', '/coupons']) {
+    const path = `/v1/customers/${kim.toUpperCase()}${part}`
+    expect([part, (await as('read', 'GET', path)).status]).toEqual([part, 200])
+  }
+})
+
 test('a coupon for nobody, or one that nobody made, is said with its status', async () => {
   const nobody = '01941f29-7c00-7000-8000-00000000000f'
   await as('admin', 'POST', '/v1/coupons', { code: 'FEW', discount_percent: 5, quantity: 1 })

@@ -227,7 +227,9 @@ test('a reader that is too far behind is let go', async () => {
 async function serveStreams(streams: EventStreams): Promise<Serving & { opened: EventStream[] }> {
   const opened: EventStream[] = []
   const server = createServer((req, res) => {
-    const ctx = { req, res, method: req.method, state: { request_id: 'test' } } as unknown as Context
+    const kind = req.url?.slice(1)
+    const state = { request_id: 'test', ...(kind && { visitor: { kind } }) }
+    const ctx = { req, res, method: req.method, state } as unknown as Context
     const source = (stream: EventStream) => {
       opened.push(stream)
       return Promise.resolve(() => undefined)
@@ -237,12 +239,46 @@ async function serveStreams(streams: EventStreams): Promise<Serving & { opened: 
   return { ...keep(await listen(server)), opened }
 }
 
+test('however much is sent at once, little of it is kept for a reader that takes nothing, and none of it is lost', async () => {
+  let waiting = () => 0
+  const streams = createEventStreams()
+  const opened: EventStream[] = []
+  const server = createServer((req, res) => {
+    waiting = () => res.writableLength
+    const ctx = { req, res, method: req.method, state: { request_id: 'test' } } as unknown as Context
+    void streams.open(
+      ctx,
+      (stream) => Promise.resolve((opened.push(stream), () => undefined)),
+      () => true,
+    )
+  })
+  const socket = await openUnread(keep(await listen(server)), '/')
+  await until(() => opened.length === 1)
+  const keys = Array.from({ length: 4000 }, (_, i) => `key ${i} of round `)
+  for (let round = 0; round < 10; round++) {
+    opened[0]!.send(keys.map((key) => ({ key, json: `${key}${round}${' '.repeat(1000)}` })))
+    expect(waiting()).toBeLessThan(100_000)
+  }
+  let text = ''
+  socket.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
+  socket.resume()
+  await until(() => keys.every((key) => text.includes(`data: ${key}9 `)))
+})
+
 test('of more streams than there may be the last is refused, and has its place when another ends', async () => {
   const app = await serveStreams(createEventStreams({ streams_max: 2 }))
   const [first] = [await read(app, '/'), await read(app, '/')]
   expect((await read(app, '/')).status).toBe(503)
   first.leave()
   await until(async () => (await read(app, '/')).status === 200)
+})
+
+test('who looks at the shop does not take the last streams from those who have a key', async () => {
+  const app = await serveStreams(createEventStreams({ streams_max: 10 }))
+  const opened = async (kind: string) => (await read(app, `/${kind}`)).status
+  for (let i = 0; i < 9; i++) expect(await opened('anybody')).toBe(200)
+  expect([await opened('anybody'), await opened('customer')]).toEqual([503, 503])
+  expect([await opened('key'), await opened('')]).toEqual([200, 503])
 })
 
 test('a stream on which nothing happens shows that it lives', async () => {

@@ -193,6 +193,30 @@ test('amount and currency are checked: what does not match sells nothing', async
   expect(await counters(serving.database.db, sku)).toBe('10/0')
 })
 
+test('whatever is sent to the page of a payment is answered with what to do, and decides nothing', async () => {
+  const { id, page, payment_id } = await begun()
+  const nobodys = page.replace(payment_id, newId())
+  const post = (path: string, body: string) => call(serving, 'POST', path, { body })
+  const answers = [
+    await call(serving, 'GET', nobodys),
+    await call(serving, 'GET', `${page}'`),
+    await post(nobodys, 'choice=approve'),
+    await post(page, ''),
+    await post(page, 'choice=constructor'),
+    await post(page, `choice=approve&x=${'x'.repeat(5000)}`),
+  ]
+  expect(answers.map(({ status, body }) => [status, body.code])).toEqual([
+    [404, 'payment_not_found'],
+    [404, 'payment_not_found'],
+    [404, 'payment_not_found'],
+    [400, 'invalid_request'],
+    [400, 'invalid_request'],
+    [413, 'payload_too_large'],
+  ])
+  expect(await statusOf(id)).toBe('awaiting_payment')
+  expect((await gateway().read(payment_id))?.status).toBe('requires_action')
+})
+
 test('without the right signature nothing is believed', async () => {
   const { id, payment_id } = await begun()
   const paid = told('payment.captured', payment_id)
@@ -213,7 +237,10 @@ test('a gateway that is not set up is not found; a payment that is unknown, and 
   expect(await call(serving, 'POST', '/v1/payments/webhooks/no%20such', { body: {} })).toMatchObject({ status: 404 })
   expect((await send(told('payment.captured', newId()))).body).toEqual({ outcome: 'unknown_payment' })
   expect((await send(told('payment.captured', 'nonsense'))).body).toEqual({ outcome: 'unknown_payment' })
-  expect((await send({ type: 'weather.changed', data: {} })).body).toEqual({ outcome: 'ignored' })
+  for (const type of ['weather.changed', 'constructor']) {
+    expect((await send(told(type, newId()))).body).toEqual({ outcome: 'ignored' })
+    expect((await send({ type, data: null as never })).body).toEqual({ outcome: 'ignored' })
+  }
 })
 
 test('paid, refunded and looked at over HTTP, with every key that is asked for', async () => {

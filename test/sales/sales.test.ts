@@ -84,6 +84,16 @@ test('one run adds up more sales than a transaction takes', async () => {
   await rows(database.db, 'UPDATE sales_daily SET units = 1, amount = 1000')
 })
 
+test('sales that come to more than JavaScript can count are added up to the unit', async () => {
+  const sku = await onSale(shop.db, { price: 1_999_999_999, stock: 5_000_000 })
+  for (let i = 0; i < 5; i++) {
+    const order = await ordered(shop, [{ sku, quantity: 999_999 }])
+    must(await shop.core.reservations.confirm({ id: order.reservation_id }))
+  }
+  expect(await addUpSales(database.db, SEOUL)).toBe(5)
+  expect((await days())[0]).toMatch(` 4999995 ${5n * 999_999n * 1_999_999_999n}`)
+})
+
 test('what comes back is taken off the day on which it was sold', async () => {
   const sku = await onSale(shop.db, { price: 100, stock: 100 })
   const id = await sold(sku, 5, '2026-03-01T03:00:00Z')

@@ -11,7 +11,8 @@ import type { Visitor } from '../visitors.ts'
 export function doors(sessions: Sessions): Middleware {
   return (ctx, next) => {
     const { url = '', method = '' } = ctx.req
-    const page = pageOf(url)
+    // A request line may name the host too; the router finds its way then as well.
+    const page = pageOf(url.startsWith('/') ? url : ctx.path)
     if (page === undefined) return next()
     if (!SAFE.has(method) && !isSameOrigin(ctx.req)) {
       return stop(ctx, {

@@ -39,8 +39,8 @@ export function readBody(options: { optional: boolean; limit_bytes: number; keep
 
 type Received = Buffer | 'too large' | 'broken off'
 
-/** The whole body. What comes after the limit is thrown away by Node, which reads on to keep the connection usable. */
-function receive(request: IncomingMessage, limit_bytes: number): Promise<Received> {
+/** A whole body. What comes after the limit is thrown away by Node, which reads on to keep the connection usable. */
+export function receive(request: IncomingMessage, limit_bytes: number): Promise<Received> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = []
     let size = 0

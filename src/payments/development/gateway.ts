@@ -269,7 +269,7 @@ async function deliverDue({ db, receive }: DevelopmentDeps, sign: DevelopmentGat
   }
 }
 
-type Body = { type?: string; data?: Partial<GatewayState> & { refund_id?: string; failure_code?: string } }
+type Body = { type?: string; data?: (Partial<GatewayState> & { refund_id?: string; failure_code?: string }) | null }
 
 function readWebhook(webhook: Webhook, { headers, body }: WebhookRequest): WebhookReading {
   let told: Body
@@ -283,7 +283,8 @@ function readWebhook(webhook: Webhook, { headers, body }: WebhookRequest): Webho
 
 const PREFIX = 'dev_'
 
-function aboutOf({ type = '', data = {} }: Body): Extract<WebhookReading, { ok: true }>['about'] {
+function aboutOf({ type = '', data: told }: Body): Extract<WebhookReading, { ok: true }>['about'] {
+  const data = told ?? {}
   if (data.refund_id !== undefined) {
     const failed: RefundFact = { kind: 'refund_failed', code: data.failure_code ?? 'refund_failed' }
     return { refund_id: data.refund_id, fact: type === 'refund.failed' ? failed : { kind: 'refund_succeeded' } }
@@ -296,7 +297,7 @@ function aboutOf({ type = '', data = {} }: Body): Extract<WebhookReading, { ok: 
     'payment.failed': { kind: 'declined', code: failure?.code ?? 'failed', retryable: false },
     'payment.cancelled': { kind: 'cancelled', by_buyer },
   }
-  const fact = facts[type]
+  const fact = Object.hasOwn(facts, type) ? facts[type] : undefined
   if (fact === undefined) return undefined
   if (typeof gateway_payment_id !== 'string') return undefined
   return { payment_id: gateway_payment_id.slice(PREFIX.length), gateway_payment_id, fact }

@@ -1,7 +1,9 @@
 import Router from '@koa/router'
 import type { Context } from 'koa'
 import type { RequestMeter } from '../../metrics.ts'
+import { receive } from '../../http/middleware/read_body.ts'
 import { DOCS_HEADERS, pageHeaders } from '../../http/middleware/security_headers.ts'
+import { refuse } from '../../http/problem.ts'
 import { metered } from '../../http/router.ts'
 import { readBehaviour } from './behaviour.ts'
 import { PAGE_PATH, type Choice, type DevelopmentGateway } from './gateway.ts'
@@ -11,7 +13,8 @@ import { paymentPage, STYLE } from './page.ts'
 
 const FORM_BYTES_MAX = 4096
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
-const CHOICES: readonly string[] = ['approve', 'decline', 'fail', 'cancel'] satisfies Choice[]
+const CHOICES: readonly Choice[] = ['approve', 'decline', 'fail', 'cancel']
+const NO_CHOICE = { path: '/choice', message: `must be one of ${CHOICES.join(', ')}, in a form` }
 
 /** The buyer is sent back to the shop by the answer to the form, which a browser takes for a part of it. */
 const HEADERS: typeof DOCS_HEADERS = {
@@ -39,18 +42,18 @@ export function developmentGatewayRouter(gateway: DevelopmentGateway, meter: Req
   })
   router.get(`${PAGE_PATH}/:id`, metering, headers, async (ctx) => {
     const payment = await gateway.read(idOf(ctx))
-    if (payment === undefined) return
+    if (payment === undefined) return refuse(ctx, { code: 'payment_not_found', id: idOf(ctx) })
     ctx.type = 'text/html; charset=utf-8'
     ctx.body = paymentPage(payment)
   })
   router.post(`${PAGE_PATH}/:id`, metering, headers, async (ctx) => {
-    const form = await readForm(ctx)
-    const choice = form.get('choice') ?? ''
-    const behaviour = readBehaviour(form)
-    const payment = CHOICES.includes(choice)
-      ? await gateway.choose(idOf(ctx), choice as Choice, behaviour)
-      : await gateway.read(idOf(ctx))
-    if (payment === undefined) return
+    const bytes = await receive(ctx.req, FORM_BYTES_MAX)
+    if (typeof bytes === 'string') return refuse(ctx, { code: 'payload_too_large', limit_bytes: FORM_BYTES_MAX })
+    const form = new URLSearchParams(bytes.toString('latin1'))
+    const choice = CHOICES.find((one) => one === form.get('choice'))
+    if (choice === undefined) return refuse(ctx, { code: 'invalid_request', errors: [NO_CHOICE] })
+    const payment = await gateway.choose(idOf(ctx), choice, readBehaviour(form))
+    if (payment === undefined) return refuse(ctx, { code: 'payment_not_found', id: idOf(ctx) })
     // What was declined may be tried again, here.
     const stays = payment.status === 'declined' || payment.return_url === null
     ctx.redirect(stays ? `${PAGE_PATH}/${payment.payment_id}` : payment.return_url!)
@@ -66,13 +69,4 @@ const NOBODYS = '00000000-0000-0000-0000-000000000000'
 function idOf(ctx: Context): string {
   const { id } = ctx.params as { id: string }
   return UUID.test(id) ? id : NOBODYS
-}
-
-async function readForm(ctx: Context): Promise<URLSearchParams> {
-  let text = ''
-  for await (const chunk of ctx.req as AsyncIterable<Buffer>) {
-    text += chunk.toString('latin1')
-    if (text.length > FORM_BYTES_MAX) return new URLSearchParams()
-  }
-  return new URLSearchParams(text)
 }

@@ -28,7 +28,7 @@ export async function listOrders(): Promise<Answer<Order[]>> {
 
 export async function pay(id: string, method: 'balance' | 'card'): Promise<Answer<Payment>> {
   const params = { path: { id }, header: newKey() }
-  const body = method === 'card' ? { method, return_url: `${location.origin}/shop/orders/${id}` } : { method }
+  const body = method === 'card' ? { method, return_url: `/shop/orders/${id}` } : { method }
   const answer = await ask(() => api.POST('/v1/orders/{id}/payments', { params, body }))
   if (method === 'balance') await readSession()
   return answer
