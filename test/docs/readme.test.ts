@@ -82,10 +82,11 @@ test('the settings table names every variable that the service reads, and no oth
   expect(named.toSorted()).toEqual(read.toSorted())
 })
 
-test('the folder tree names every room', () => {
+test('the folder tree names every room and every file beside them', () => {
   const tree = /## The folders\n\n```\n([\s\S]*?)```/.exec(readme)?.[1] ?? ''
-  const rooms = readdirSync(new URL('src', root), { withFileTypes: true }).filter((entry) => entry.isDirectory())
-  for (const { name } of rooms) expect(tree).toMatch(new RegExp(`\\b${name}/`))
+  for (const entry of readdirSync(new URL('src', root), { withFileTypes: true })) {
+    expect(tree).toMatch(new RegExp(`\\s${entry.name}${entry.isDirectory() ? '/' : '[\\s,]'}`))
+  }
 })
 
 test('every test file that the promises name exists', () => {

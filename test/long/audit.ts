@@ -5,7 +5,7 @@ import { reasons, type Suite } from './suite.ts'
 
 /** What the database says at the end, against what clients were told. */
 
-/** Checks promises 1 to 5 over the whole database. */
+/** Checks all that `cli verify` checks, over the whole database. */
 export async function checkVerify(suite: Suite, db: Knex, when: string): Promise<void> {
   const report = await verify(db)
   const found = report.checks.flatMap((check) =>
