@@ -37,7 +37,7 @@ export function startJob(
 }
 
 /** node-cron prints to the console unless it is given a logger. */
-export function quietLogger(log: Logger): NonNullable<NonNullable<Parameters<typeof schedule>[2]>['logger']> {
+function quietLogger(log: Logger): NonNullable<NonNullable<Parameters<typeof schedule>[2]>['logger']> {
   return {
     info: (message) => log.debug(message),
     warn: (message) => log.warn(message),

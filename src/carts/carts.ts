@@ -3,10 +3,11 @@ import type { Options, ProductStatus } from '../catalog/product.ts'
 import type { PricedSku } from '../catalog/queries.ts'
 import { priceSkusIn } from '../catalog/read.ts'
 import { findCustomers } from '../customers/customers.ts'
-import { doOnce, earlierOf } from '../database/keyed.ts'
+import { doOnce, earlierOf, unkeyed } from '../database/keyed.ts'
 import { reading, type Executor } from '../database/transaction.ts'
 import { ok, refused, type Refusal, type Result } from '../errors.ts'
 import type { Idempotency, Line } from '../reservations/reservation.ts'
+import { LINES_MAX, QUANTITY_MAX } from '../reservations/schemas.ts'
 import {
   deleteCartLines,
   insertAddition,
@@ -21,9 +22,6 @@ import {
  * What customers mean to buy. A cart holds no stock and remembers no prices: both are as they are at the moment of reading,
  * and only an order settles them.
  */
-
-export const LINES_MAX = 100
-const QUANTITY_MAX = 1_000_000
 
 /** Why a line can't be ordered as it is. */
 export type Problem = 'not_on_sale' | 'sold_out' | 'insufficient_stock'
@@ -89,7 +87,7 @@ export function setInCart(
   db: Knex,
   { customer_id, sku, quantity }: { customer_id: string; sku: string; quantity: number },
 ): Promise<Result<Cart>> {
-  return unkeyed(db, (tx) => putIn(tx, { customer_id, sku }, () => quantity))
+  return change(db, (tx) => putIn(tx, { customer_id, sku }, () => quantity))
 }
 
 /** Takes a SKU out of a cart; where it is not in it, nothing changes. Refused with `customer_not_found`. */
@@ -97,7 +95,7 @@ export function removeFromCart(
   db: Knex,
   { customer_id, sku }: { customer_id: string; sku: string },
 ): Promise<Result<Cart>> {
-  return unkeyed(db, async (tx) => {
+  return change(db, async (tx) => {
     if (!(await exists(tx, customer_id))) return refused({ code: 'customer_not_found', id: customer_id })
     await takeFromCartIn(tx, customer_id, [sku])
     return ok({ cart: await presentCart(tx, customer_id), replayed: false })
@@ -126,13 +124,8 @@ export async function takeFromCartIn(
   return deleteCartLines(tx, customer_id, skus ?? null)
 }
 
-/** {@link takeFromCartIn} for who knows the lines already. */
-export async function clearCartIn(tx: Knex.Transaction, customer_id: string, skus?: readonly string[]): Promise<void> {
-  await takeFromCartIn(tx, customer_id, skus)
-}
-
-async function unkeyed(db: Knex, work: (tx: Knex.Transaction) => Promise<Result<CartAnswer>>): Promise<Result<Cart>> {
-  const result = await doOnce(db, { claim: () => Promise.resolve(undefined), work, blocked: BLOCKED })
+async function change(db: Knex, work: (tx: Knex.Transaction) => Promise<Result<CartAnswer>>): Promise<Result<Cart>> {
+  const result = await doOnce(db, { claim: unkeyed, work, blocked: BLOCKED })
   return result.ok ? ok(result.value.cart) : result
 }
 
@@ -162,6 +155,7 @@ async function putIn(
   return ok({ cart: present(customer_id, after, priced), replayed: false })
 }
 
+/** A cart has the bounds of a hold, so that all of it can be ordered at once. */
 const FULL: Refusal = {
   code: 'cart_limit',
   detail: `a cart has at most ${LINES_MAX} lines; take one out, or order what is in it`,

@@ -1,9 +1,9 @@
 import { Type } from 'typebox'
 import { NullableOptions } from '../catalog/schemas.ts'
 import { CustomerId } from '../customers/schemas.ts'
-import { QUANTITY_MAX } from '../reservations/schemas.ts'
+import { LINES_MAX, QUANTITY_MAX } from '../reservations/schemas.ts'
 import { Sku } from '../stock/schemas.ts'
-import { LINES_MAX, type Cart, type CartLine, type Problem } from './carts.ts'
+import type { Cart, CartLine, Problem } from './carts.ts'
 
 /** The shapes of carts on the wire. They validate, and they are the document. */
 

@@ -1,6 +1,5 @@
 import type { Knex } from 'knex'
-import { isLockTimeout } from '../database/sqlstate.ts'
-import { transaction } from '../database/transaction.ts'
+import { doOnce, unkeyed } from '../database/keyed.ts'
 import { ok, refused, type Fault, type Result } from '../errors.ts'
 import { addSkusIn } from './create.ts'
 import { combinationOf, findSkuFaults, SKUS_MAX, type NewSku, type Options, type Product } from './product.ts'
@@ -18,16 +17,12 @@ export type ProductChange = ProductFields & { skus?: readonly SkuChange[] }
  *
  * @returns refused with `product_not_found`, `sku_taken`, or `invalid_request` naming what can't change
  */
-export async function changeProduct(db: Knex, id: string, change: ProductChange): Promise<Result<Product>> {
-  try {
-    return await transaction<Result<Product>>(db, async (tx, rollback) => {
-      const result = await changeIn(tx, id, change)
-      return result.ok ? result : rollback(result)
-    })
-  } catch (error) {
-    if (!isLockTimeout(error)) throw error
-    return refused({ code: 'overloaded', detail: 'Another request is changing this product or one of these SKUs.' })
-  }
+export function changeProduct(db: Knex, id: string, change: ProductChange): Promise<Result<Product>> {
+  return doOnce(db, {
+    claim: unkeyed,
+    work: (tx) => changeIn(tx, id, change),
+    blocked: 'Another request is changing this product or one of these SKUs.',
+  })
 }
 
 async function changeIn(tx: Knex.Transaction, id: string, change: ProductChange): Promise<Result<Product>> {

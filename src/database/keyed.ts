@@ -37,6 +37,11 @@ export async function doOnce<T>(db: Knex, { claim, work, blocked }: Steps<T>): P
   }
 }
 
+/** A claim of nothing: for a verb that may be repeated and then answers the same. */
+export function unkeyed(): Promise<undefined> {
+  return Promise.resolve(undefined)
+}
+
 /**
  * What a key stands for, after an insert that met it.
  *

@@ -1,10 +1,11 @@
 import type { Knex } from 'knex'
+import { unkeyed } from '../database/keyed.ts'
 import { ok, refused, type Result } from '../errors.ts'
 import type { Reservations } from '../reservations/reservations.ts'
 import { lockOrderIn } from './lock.ts'
 import type { LockedOrder, Order } from './order.ts'
 import { selectAuthorisedPayment, selectOrder } from './queries.ts'
-import { unkeyed, type Transact } from './transact.ts'
+import type { Transact } from './transact.ts'
 
 export type CancelDeps = { transact: Transact; reservations: Pick<Reservations, 'releaseIn'> }
 

@@ -34,11 +34,6 @@ function refuseBlocked(error: unknown): { ok: false; refusal: Refusal } {
   return refused({ code: 'overloaded', detail: 'Another session holds the counter of one of these SKUs.' })
 }
 
-/** A step that claims nothing: the verb may be repeated and then answers the same. */
-export function unkeyed(): Promise<undefined> {
-  return Promise.resolve(undefined)
-}
-
 /** What a request's key stands for, before it is known whether it was used. */
 export type Claim = {
   client: string

@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import { unkeyed } from '../database/keyed.ts'
 import { ok, refused, type Result } from '../errors.ts'
 import { newId } from '../ids.ts'
 import { endOrdersIn, type OrderPayments } from '../orders/end.ts'
@@ -6,7 +7,7 @@ import { lockOrderIn } from '../orders/lock.ts'
 import { orderEvent, referenceOf, statusNow, type LockedOrder } from '../orders/order.ts'
 import { selectOrderLines, updateOrderStatus } from '../orders/queries.ts'
 import { sellIn } from '../orders/sell.ts'
-import { unkeyed, type Transact } from '../orders/transact.ts'
+import type { Transact } from '../orders/transact.ts'
 import { giveBackIn } from '../coupons/apply.ts'
 import { appendEvents, type EventDraft } from '../outbox/append.ts'
 import type { Line } from '../reservations/reservation.ts'
@@ -50,7 +51,7 @@ export type Around = {
 }
 
 /** A capture that is not heard of is asked about again after so long; whoever authorised it asks at once. */
-export const CAPTURE_SECONDS = 5
+const CAPTURE_SECONDS = 5
 
 const ALONE: Around = { claim: unkeyed, after: () => Promise.resolve() }
 

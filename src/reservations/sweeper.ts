@@ -1,10 +1,9 @@
 import type { Knex } from 'knex'
-import { schedule, type ScheduledTask } from 'node-cron'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { describeError } from '../database/sqlstate.ts'
 import type { Metrics } from '../metrics.ts'
-import { quietLogger } from '../schedule.ts'
+import { startJob, type Job } from '../schedule.ts'
 import { expireBatch, expireOverdue, findKeptLocked } from './expire.ts'
 import type { ClosingHooks } from './hooks.ts'
 import { forgetSetAside, noteSweepFinished, noteSweepStarted, type Take } from './queries.ts'
@@ -59,7 +58,7 @@ export type SweeperDeps = ClosingHooks & {
 
 /** The sweeper of one instance. Any number may run on one database: they skip what another has locked. */
 export function createSweeper(deps: SweeperDeps): Sweeper {
-  let task: ScheduledTask | undefined
+  let job: Job | undefined
   let running: Promise<SweepSummary> | undefined
   let stopping = false
   let locked_before: readonly string[] = []
@@ -76,20 +75,11 @@ export function createSweeper(deps: SweeperDeps): Sweeper {
 
   return {
     start(cron) {
-      task = schedule(
-        cron,
-        async () => {
-          // A failed run is logged and retried at the next tick; it must not end the schedule.
-          await run().catch((error: unknown) =>
-            deps.log.error({ err: error }, 'the sweep failed; the next one retries'),
-          )
-        },
-        { noOverlap: true, name: 'expiry', logger: quietLogger(deps.log) },
-      )
+      job = startJob({ cron, name: 'expiry', log: deps.log }, run)
     },
     async stop() {
       stopping = true
-      await task?.destroy()
+      await job?.stop()
       await running?.catch(() => undefined)
     },
     run,

@@ -1,7 +1,6 @@
 import type { Knex } from 'knex'
 import { newId } from '../ids.ts'
-import { isLockTimeout } from '../database/sqlstate.ts'
-import { transaction } from '../database/transaction.ts'
+import { doOnce, earlierOf } from '../database/keyed.ts'
 import { ok, refused, type Refusal, type Result } from '../errors.ts'
 import { applyStockChanges } from './apply.ts'
 import type { Change } from './counters.ts'
@@ -28,27 +27,12 @@ export type Adjusted = { levels: Level[]; replayed: boolean }
  *   are now. Refused with `skus_not_found`, `stock_below_reserved` (also below zero), `stock_limit`,
  *   `idempotency_key_reused` or `idempotency_key_in_use`
  */
-export async function adjustStock(db: Knex, request: Adjustment): Promise<Result<Adjusted>> {
-  let claiming = false
-  try {
-    return await transaction<Result<Adjusted>>(db, async (tx, rollback) => {
-      if (request.idempotency !== undefined) {
-        claiming = true
-        const earlier = await claim(tx, request, request.idempotency)
-        claiming = false
-        if (earlier !== undefined) return earlier
-      }
-      const adjusted = await adjustStockIn(tx, request)
-      return adjusted.ok ? adjusted : rollback(adjusted)
-    })
-  } catch (error) {
-    if (!isLockTimeout(error)) throw error
-    return refused(
-      claiming
-        ? { code: 'idempotency_key_in_use' }
-        : { code: 'overloaded', detail: 'Another transaction holds the counter of one of these SKUs.' },
-    )
-  }
+export function adjustStock(db: Knex, request: Adjustment): Promise<Result<Adjusted>> {
+  return doOnce(db, {
+    claim: (tx) => claim(tx, request),
+    work: (tx) => adjustStockIn(tx, request),
+    blocked: 'Another transaction holds the counter of one of these SKUs.',
+  })
 }
 
 /**
@@ -70,16 +54,14 @@ export async function adjustStockIn(
 
 async function claim(
   tx: Knex.Transaction,
-  request: Adjustment,
-  idempotency: { key: string; request_hash: string },
+  { items, client, idempotency }: Adjustment,
 ): Promise<Result<Adjusted> | undefined> {
+  if (idempotency === undefined) return undefined
   const { key, request_hash } = idempotency
-  const skus = request.items.map((item) => item.sku)
-  if (await insertAdjustment(tx, { id: newId(), client: request.client, key, request_hash, skus })) return undefined
-  const earlier = await selectAdjustment(tx, request.client, key)
-  if (earlier === undefined) return refused({ code: 'idempotency_key_in_use' })
-  if (earlier.request_hash !== request_hash) return refused({ code: 'idempotency_key_reused' })
-  return ok({ levels: await readLevels(tx, earlier.skus), replayed: true })
+  const skus = items.map((item) => item.sku)
+  if (await insertAdjustment(tx, { id: newId(), client, key, request_hash, skus })) return undefined
+  const earlier = earlierOf(await selectAdjustment(tx, client, key), request_hash)
+  return earlier.ok ? ok({ levels: await readLevels(tx, earlier.value.skus), replayed: true }) : earlier
 }
 
 async function apply(

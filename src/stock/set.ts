@@ -1,6 +1,5 @@
 import type { Knex } from 'knex'
-import { isLockTimeout } from '../database/sqlstate.ts'
-import { transaction } from '../database/transaction.ts'
+import { doOnce, unkeyed } from '../database/keyed.ts'
 import { ok, refused, type Result } from '../errors.ts'
 import { applyStockChanges } from './apply.ts'
 import type { Change } from './counters.ts'
@@ -19,20 +18,16 @@ export type SetResult = { levels: Level[]; created: string[] }
  *   fall below what is held, with `precondition_failed` if `if_match` does not hold, with `overloaded` if another session
  *   keeps a counter locked
  */
-export async function setStock(
+export function setStock(
   db: Knex,
   items: readonly { sku: string; stock: number }[],
   options: { if_match?: number | '*' } = {},
 ): Promise<Result<SetResult>> {
-  try {
-    return await transaction<Result<SetResult>>(db, async (tx, rollback) => {
-      const result = await setStockIn(tx, items, options)
-      return result.ok ? result : rollback(result)
-    })
-  } catch (error) {
-    if (!isLockTimeout(error)) throw error
-    return refused({ code: 'overloaded', detail: 'Another transaction holds the counter of one of these SKUs.' })
-  }
+  return doOnce(db, {
+    claim: unkeyed,
+    work: (tx) => setStockIn(tx, items, options),
+    blocked: 'Another transaction holds the counter of one of these SKUs.',
+  })
 }
 
 /** {@link setStock} in the caller's transaction, which must be rolled back if this is refused. */
