@@ -106,7 +106,7 @@ export function openShop(options: {
   config: Config
   /** Connections that the core does not need to answer the transactions which are open on them. */
   db: Knex
-  /** How many of them changes may hold at once; the rest is left to those who only read. */
+  /** How many of them changes may hold at once; the rest is left to those who only read, and to the lines for coupons. */
   at_once_max: number
   reservations: Reservations
   log: Logger

@@ -1,7 +1,8 @@
+import { noSuchCustomer } from '../customers/routes.ts'
 import { CustomerParams } from '../customers/schemas.ts'
 import type { Refusal, Result } from '../errors.ts'
 import { idempotencyOf } from '../http/idempotency.ts'
-import { answer, refuseWith, route, type Answer, type Route } from '../http/route.ts'
+import { answer, created, refuseWith, REPLAYED_HEADER, route, type Answer, type Route } from '../http/route.ts'
 import { isUuid } from '../ids.ts'
 import type { Idempotency } from '../reservations/reservation.ts'
 import type { Cart, CartAnswer } from './carts.ts'
@@ -32,7 +33,7 @@ const TAG = 'Carts'
 const PATH = '/v1/customers/{id}/cart'
 const CART = { description: 'The cart as it is now.', schema: CartSchema }
 const COMMON = { path: PATH, tag: TAG, params: CustomerParams, impossible: noSuchCustomer }
-const ON_LINE = { path: `${PATH}/{sku}`, tag: TAG, params: CartLineParams, impossible: noSuchCustomer }
+const ON_LINE = { path: `${PATH}/{sku}`, tag: TAG, params: CartLineParams, impossible: ofNobody }
 
 function add(carts: CartRoutesDeps): Route {
   return route({
@@ -47,7 +48,7 @@ function add(carts: CartRoutesDeps): Route {
     idempotency: 'accepted',
     hasRoom: () => carts.hasRoom(),
     responses: {
-      201: { ...CART, headers: { 'Idempotent-Replayed': '`true` for a repeated Idempotency-Key.' } },
+      201: { ...CART, headers: REPLAYED_HEADER },
     },
     refusals: [
       'customer_not_found',
@@ -64,7 +65,7 @@ function add(carts: CartRoutesDeps): Route {
       const result = await carts.addToCart({ ...body, customer_id, client, ...idempotency })
       if (!result.ok) return refuseWith(result.refusal)
       const { cart, replayed } = result.value
-      return answer(201, cartJson(cart), replayed ? { 'Idempotent-Replayed': 'true' } : undefined)
+      return created(cartJson(cart), { replayed })
     },
   })
 }
@@ -126,7 +127,7 @@ function whole(result: Result<Cart>): Answer {
   return result.ok ? answer(200, cartJson(result.value)) : refuseWith(result.refusal)
 }
 
-/** What is no UUID can't be the id of a customer; what else is wrong with the path is told as it is. */
-function noSuchCustomer({ id = '' }: Record<string, string>): Refusal | undefined {
-  return isUuid(id) ? undefined : { code: 'customer_not_found', id }
+/** What else is wrong with a path than its customer (a SKU that can't be one) is told as it is. */
+function ofNobody(params: Record<string, string>): Refusal | undefined {
+  return isUuid(params.id) ? undefined : noSuchCustomer(params)
 }

@@ -2,7 +2,7 @@ import { Type } from 'typebox'
 import type { Refusal, Result } from '../errors.ts'
 import { idempotencyOf } from '../http/idempotency.ts'
 import { decodeCursor, LIMIT_DEFAULT, pageJson, PageQuery } from '../http/pagination.ts'
-import { answer, refuseWith, route, type Route } from '../http/route.ts'
+import { answer, created, refuseWith, REPLAYED_HEADER, route, type Route } from '../http/route.ts'
 import { isUuid } from '../ids.ts'
 import type { ProductChange } from './change.ts'
 import type { CreatedProduct, NewProduct } from './create.ts'
@@ -50,7 +50,7 @@ function create(catalog: CatalogRoutesDeps): Route {
       201: {
         description: 'Made. With `Idempotent-Replayed: true` it was made before, and is shown as it is now.',
         ...PRODUCT,
-        headers: { Location: 'Where to read it.', 'Idempotent-Replayed': '`true` for a repeated Idempotency-Key.' },
+        headers: { Location: 'Where to read it.', ...REPLAYED_HEADER },
       },
     },
     refusals: ['sku_taken', 'idempotency_key_in_use', 'idempotency_key_reused', 'overloaded'],
@@ -62,8 +62,7 @@ function create(catalog: CatalogRoutesDeps): Route {
       })
       if (!result.ok) return refuseWith(result.refusal)
       const { product, replayed } = result.value
-      const Location = `${PATH}/${product.id}`
-      return answer(201, productJson(product), replayed ? { Location, 'Idempotent-Replayed': 'true' } : { Location })
+      return created(productJson(product), { replayed, location: `${PATH}/${product.id}` })
     },
   })
 }

@@ -10,7 +10,7 @@ const OPTIONS_MAX = 5
 /** Nothing that a page could take for a script's address. */
 const IMAGE_PATTERN = '^(https?://|/(?!/))[!-~]*$'
 
-export const OptionsSchema = Type.Unsafe<Options>({
+const OptionsSchema = Type.Unsafe<Options>({
   type: 'object',
   title: 'Options',
   description: 'Which one of the product it is, such as `{ "size": "M", "color": "black" }`.',
@@ -27,7 +27,7 @@ export const NullableOptions = Type.Unsafe<Options | null>({
   additionalProperties: { type: 'string' },
 })
 
-export const Price = Type.Integer({
+const Price = Type.Integer({
   minimum: 0,
   maximum: PRICE_MAX,
   description: 'In the minor unit of the currency.',

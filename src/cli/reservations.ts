@@ -2,12 +2,12 @@ import type { Command } from 'commander'
 import { hostname } from 'node:os'
 import { pino } from 'pino'
 import { composeSweeper } from '../compose.ts'
+import { isUuid } from '../ids.ts'
 import { readReservation } from '../reservations/list.ts'
 import { CommandEnd, CommandError, EXIT, print, printJson, withDatabase } from './run.ts'
 import { span, table, when } from './table.ts'
 
 const STDERR = 2
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
 /** `cli sweep` and `cli reservations …` */
 export function addReservationCommands(program: Command): void {
@@ -43,7 +43,7 @@ async function sweep({ json }: { json?: boolean }): Promise<void> {
 }
 
 async function show(id: string, { json }: { json?: boolean }): Promise<void> {
-  const reservation = UUID.test(id) ? await withDatabase((db) => readReservation(db, id)) : undefined
+  const reservation = isUuid(id) ? await withDatabase((db) => readReservation(db, id)) : undefined
   if (!reservation) throw new CommandError(`there is no reservation ${id}`, EXIT.no)
   if (json) return printJson(reservation)
   const { status, created_at, expires_at, closed_at, customer_id, reference, release_reason } = reservation

@@ -40,7 +40,7 @@ export function createCoupon(db: Knex, request: NewCoupon): Promise<Result<Creat
 
 async function claim(tx: Knex.Transaction, request: NewCoupon): Promise<Result<CreatedCoupon> | undefined> {
   const { code, discount, quantity, client, idempotency } = request
-  const made = await insertCoupon(tx, {
+  const claimed = await insertCoupon(tx, {
     code,
     discount_percent: 'percent' in discount ? discount.percent : null,
     discount_amount: 'amount' in discount ? discount.amount : null,
@@ -49,7 +49,7 @@ async function claim(tx: Knex.Transaction, request: NewCoupon): Promise<Result<C
     key: idempotency?.key ?? null,
     request_hash: idempotency?.request_hash ?? null,
   })
-  if (made !== undefined) return undefined
+  if (claimed) return undefined
   const stored = idempotency && (await selectCouponByKey(tx, client, idempotency.key))
   // The code is taken, not the key.
   if (idempotency === undefined || stored === undefined) return refused({ code: 'coupon_exists', coupon: code })

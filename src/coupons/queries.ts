@@ -20,17 +20,17 @@ export type CouponRow = Pick<Coupon, 'code' | 'discount_percent' | 'discount_amo
   request_hash: string | null
 }
 
-/** Adds a coupon and claims its key; undefined if the code or the key is taken. Waits for a twin in flight. */
-export async function insertCoupon(db: Executor, coupon: CouponRow): Promise<Coupon | undefined> {
+/** Adds a coupon and claims its key; false if the code or the key is taken. Waits for a twin in flight. */
+export async function insertCoupon(db: Executor, coupon: CouponRow): Promise<boolean> {
   const { code, discount_percent, discount_amount, quantity, client, key, request_hash } = coupon
-  const [inserted] = await rows<Coupon>(
+  const inserted = await rows(
     db,
     `INSERT INTO coupons (code, discount_percent, discount_amount, quantity, client, idempotency_key, request_hash)
      VALUES (?, ?::integer, ?::bigint, ?::integer, ?, ?, decode(?, 'hex'))
-     ON CONFLICT DO NOTHING RETURNING ${COUPON}`,
+     ON CONFLICT DO NOTHING RETURNING code`,
     [code, discount_percent, discount_amount, quantity, client, key, request_hash],
   )
-  return inserted
+  return inserted.length === 1
 }
 
 /** The coupon that a key made. */
@@ -47,6 +47,7 @@ export async function selectCouponByKey(
   return coupon
 }
 
+/** A coupon, and how many of it were issued so far; undefined if there is none. */
 export async function selectCoupon(db: Executor, code: string): Promise<Coupon | undefined> {
   const [coupon] = await rows<Coupon>(db, `SELECT ${COUPON} FROM coupons WHERE code = ?`, [code])
   return coupon

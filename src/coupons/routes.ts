@@ -1,10 +1,11 @@
 import { Type } from 'typebox'
+import { noSuchCustomer } from '../customers/routes.ts'
 import { CustomerParams } from '../customers/schemas.ts'
-import type { Refusal, Result } from '../errors.ts'
+import type { Result } from '../errors.ts'
 import { idempotencyOf } from '../http/idempotency.ts'
 import { findBadText } from '../http/json.ts'
 import { decodeCursor, LIMIT_DEFAULT, pageJson, PageQuery } from '../http/pagination.ts'
-import { answer, refuseWith, route, signalOf, type Route } from '../http/route.ts'
+import { answer, created, refuseWith, REPLAYED_HEADER, route, signalOf, type Route } from '../http/route.ts'
 import type { CreatedCoupon, NewCoupon } from './coupons.ts'
 import type { CouponIssuer } from './issue.ts'
 import type { Coupon, IssuedCoupon } from './queries.ts'
@@ -39,7 +40,6 @@ export function couponRoutes(coupons: CouponRoutesDeps): Route[] {
 
 const TAG = 'Coupons'
 const PATH = '/v1/coupons'
-const REPLAYED = { 'Idempotent-Replayed': '`true` for a repeated Idempotency-Key.' }
 
 function create(coupons: CouponRoutesDeps): Route {
   return route({
@@ -57,7 +57,7 @@ function create(coupons: CouponRoutesDeps): Route {
       201: {
         description: 'Made. With `Idempotent-Replayed: true` it was made before, and is shown as it is now.',
         schema: CouponSchema,
-        headers: { Location: 'Where to read it.', ...REPLAYED },
+        headers: { Location: 'Where to read it.', ...REPLAYED_HEADER },
       },
     },
     refusals: ['coupon_exists', 'idempotency_key_in_use', 'idempotency_key_reused', 'overloaded'],
@@ -69,8 +69,7 @@ function create(coupons: CouponRoutesDeps): Route {
       const result = await coupons.createCoupon({ code, discount, quantity, client, ...idempotency })
       if (!result.ok) return refuseWith(result.refusal)
       const { coupon, replayed } = result.value
-      const Location = `${PATH}/${encodeURIComponent(coupon.code)}`
-      return answer(201, couponJson(coupon), replayed ? { Location, 'Idempotent-Replayed': 'true' } : { Location })
+      return created(couponJson(coupon), { replayed, location: `${PATH}/${encodeURIComponent(coupon.code)}` })
     },
   })
 }
@@ -111,7 +110,7 @@ function issue(coupons: CouponRoutesDeps): Route {
         description:
           'The customer has it. With `Idempotent-Replayed: true` it was given before, and is shown as it is now.',
         schema: IssueSchema,
-        headers: REPLAYED,
+        headers: REPLAYED_HEADER,
       },
     },
     refusals: [
@@ -131,7 +130,7 @@ function issue(coupons: CouponRoutesDeps): Route {
       const result = await coupons.issuer.issue({ code, customer_id, client, ...idempotency }, signalOf(call))
       if (!result.ok) return refuseWith(result.refusal)
       const { issue: given, replayed } = result.value
-      return answer(201, issueJson(given), replayed ? { 'Idempotent-Replayed': 'true' } : undefined)
+      return created(issueJson(given), { replayed })
     },
   })
 }
@@ -166,9 +165,4 @@ function listOfCustomer(coupons: CouponRoutesDeps): Route {
 
 function isText(value: unknown): value is string {
   return typeof value === 'string' && findBadText(value, '') === undefined
-}
-
-/** What is no UUID can't be the id of a customer. */
-function noSuchCustomer(params: Record<string, string>): Refusal {
-  return { code: 'customer_not_found', id: params.id ?? '' }
 }

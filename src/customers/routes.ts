@@ -2,7 +2,7 @@ import { Type } from 'typebox'
 import type { Refusal, Result } from '../errors.ts'
 import { idempotencyOf } from '../http/idempotency.ts'
 import { decodeCursor, LIMIT_DEFAULT, pageJson, PageQuery } from '../http/pagination.ts'
-import { answer, refuseWith, route, type Route } from '../http/route.ts'
+import { answer, created, refuseWith, REPLAYED_HEADER, route, type Route } from '../http/route.ts'
 import type { Moved } from './account.ts'
 import type { ChargeRequest } from './charge.ts'
 import type { CreatedCustomer, NewCustomer } from './customers.ts'
@@ -56,7 +56,7 @@ function create(customers: CustomerRoutesDeps): Route {
       201: {
         description: 'Made. With `Idempotent-Replayed: true` it was made before, and is shown as it is now.',
         ...CUSTOMER,
-        headers: { Location: 'Where to read it.', 'Idempotent-Replayed': '`true` for a repeated Idempotency-Key.' },
+        headers: { Location: 'Where to read it.', ...REPLAYED_HEADER },
       },
     },
     refusals: ['idempotency_key_in_use', 'idempotency_key_reused', 'overloaded'],
@@ -68,8 +68,7 @@ function create(customers: CustomerRoutesDeps): Route {
       })
       if (!result.ok) return refuseWith(result.refusal)
       const { customer, replayed } = result.value
-      const Location = `${PATH}/${customer.id}`
-      return answer(201, customerJson(customer), replayed ? { Location, 'Idempotent-Replayed': 'true' } : { Location })
+      return created(customerJson(customer), { replayed, location: `${PATH}/${customer.id}` })
     },
   })
 }
@@ -105,7 +104,7 @@ function charge(customers: CustomerRoutesDeps): Route {
       201: {
         description: 'The entry that it made in the account. With `Idempotent-Replayed: true` it was made before.',
         schema: AccountEntrySchema,
-        headers: { 'Idempotent-Replayed': '`true` for a repeated Idempotency-Key.' },
+        headers: REPLAYED_HEADER,
       },
     },
     refusals: ['customer_not_found', 'balance_limit', 'idempotency_key_in_use', 'idempotency_key_reused', 'overloaded'],
@@ -116,7 +115,7 @@ function charge(customers: CustomerRoutesDeps): Route {
       const result = await customers.chargeBalance({ ...body, customer_id, client, idempotency: idempotency! })
       if (!result.ok) return refuseWith(result.refusal)
       const { entry, replayed } = result.value
-      return answer(201, entryJson(entry), replayed ? { 'Idempotent-Replayed': 'true' } : undefined)
+      return created(entryJson(entry), { replayed })
     },
   })
 }
@@ -156,6 +155,6 @@ function ofCustomer(rest: string) {
 }
 
 /** What is no UUID can't be the id of a customer. */
-function noSuchCustomer(params: Record<string, string>): Refusal {
+export function noSuchCustomer(params: Record<string, string>): Refusal {
   return { code: 'customer_not_found', id: params.id ?? '' }
 }

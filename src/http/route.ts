@@ -100,6 +100,17 @@ export function answer(status: number, body: unknown, headers?: Readonly<Record<
   return headers === undefined ? { status, body } : { status, body, headers }
 }
 
+/** What the document says of an answer to a repeated request. */
+export const REPLAYED_HEADER = { 'Idempotent-Replayed': '`true` for a repeated Idempotency-Key.' }
+
+/** 201 for what a request has made, now or when its key was sent first. `location`: where to read it. */
+export function created(body: string, { replayed, location }: { replayed: boolean; location?: string }): Answer {
+  const headers: Record<string, string> = {}
+  if (location !== undefined) headers.Location = location
+  if (replayed) headers['Idempotent-Replayed'] = 'true'
+  return { status: 201, body, headers }
+}
+
 /** A refusal as an answer. */
 export function refuseWith(refusal: Refusal): Answer {
   return { refusal }

@@ -2,7 +2,8 @@ import { Type } from 'typebox'
 import type { Refusal, Result } from '../errors.ts'
 import { idempotencyOf } from '../http/idempotency.ts'
 import { decodeCursor, LIMIT_DEFAULT, pageJson, PageQuery } from '../http/pagination.ts'
-import { answer, refuseWith, route, type Answer, type Route } from '../http/route.ts'
+import { answer, created, refuseWith, REPLAYED_HEADER, route, type Answer, type Route } from '../http/route.ts'
+import { isUuid } from '../ids.ts'
 import { findExcess } from '../reservations/schemas.ts'
 import type { NewOrder, Ordered } from './create.ts'
 import type { Order, OrderStatus } from './order.ts'
@@ -48,7 +49,7 @@ function create({ createOrder, hasRoom }: OrderRoutesDeps): Route {
       201: {
         description: 'Ordered. With `Idempotent-Replayed: true` it was before, and is shown as it is now.',
         schema: OrderSchema,
-        headers: { Location: 'Where to read it.', 'Idempotent-Replayed': '`true` for a repeated Idempotency-Key.' },
+        headers: { Location: 'Where to read it.', ...REPLAYED_HEADER },
       },
     },
     refusals: [
@@ -70,8 +71,7 @@ function create({ createOrder, hasRoom }: OrderRoutesDeps): Route {
       const result = await createOrder({ ...body, customer_id, client, ...idempotency })
       if (!result.ok) return refuseWith(result.refusal)
       const { order, replayed } = result.value
-      const Location = `${PATH}/${order.id}`
-      return answer(201, orderJson(order), replayed ? { Location, 'Idempotent-Replayed': 'true' } : { Location })
+      return created(orderJson(order), { replayed, location: `${PATH}/${order.id}` })
     },
   })
 }
@@ -89,7 +89,7 @@ function list({ listOrders }: OrderRoutesDeps): Route {
     responses: { 200: { description: 'Orders, newest first.', schema: OrderPage } },
     async handle({ query }) {
       const { cursor, limit = LIMIT_DEFAULT, ...filter } = query
-      const before = decodeCursor(cursor, isId)
+      const before = decodeCursor(cursor, isUuid)
       if (!before.ok) return refuseWith(before.refusal)
       const before_id = before.value === undefined ? {} : { before_id: before.value }
       const orders = await listOrders({ ...filter, ...before_id, limit: limit + 1 })
@@ -144,9 +144,3 @@ export function noSuchOrder(params: Record<string, string>): Refusal {
 }
 
 const onOne = { tag: ORDERS_TAG, params: OrderParams, impossible: noSuchOrder }
-
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
-
-function isId(value: unknown): value is string {
-  return typeof value === 'string' && UUID.test(value)
-}

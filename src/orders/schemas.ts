@@ -23,7 +23,7 @@ const STATUSES: OrderStatus[] = [
   'partially_refunded',
 ]
 
-export const OrderStatusSchema = Type.Unsafe<OrderStatus>({
+const OrderStatusSchema = Type.Unsafe<OrderStatus>({
   type: 'string',
   enum: STATUSES,
   description:

@@ -368,7 +368,7 @@ export async function lookLater(db: Executor, id: string, next_try: InSeconds): 
   )
 }
 
-/** What these orders' payments owe their gateways now. */
+/** The payments of an order that owe their gateway a capture or a void. */
 export async function selectOwingOf(db: Executor, order_id: string): Promise<string[]> {
   const found = await rows<{ id: string }>(
     db,

@@ -188,7 +188,7 @@ async function moveOrder(
 }
 
 /** How many of the units that were sold came back. */
-export function unitsBack(lines: readonly OrderLine[]): 'none' | 'some' | 'all' {
+function unitsBack(lines: readonly OrderLine[]): 'none' | 'some' | 'all' {
   if (lines.every(({ refunded_quantity }) => refunded_quantity === 0)) return 'none'
   return lines.every(({ quantity, refunded_quantity }) => quantity === refunded_quantity) ? 'all' : 'some'
 }

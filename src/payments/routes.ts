@@ -1,6 +1,6 @@
 import type { Refusal, Result } from '../errors.ts'
 import { idempotencyOf } from '../http/idempotency.ts'
-import { answer, bodyBytesOf, refuseWith, route, type Route } from '../http/route.ts'
+import { answer, bodyBytesOf, created, refuseWith, REPLAYED_HEADER, route, type Route } from '../http/route.ts'
 import { noSuchOrder, ORDERS_TAG } from '../orders/routes.ts'
 import { OrderParams, RefundSchema } from '../orders/schemas.ts'
 import { findExcess } from '../reservations/schemas.ts'
@@ -36,8 +36,6 @@ export function paymentRoutes(deps: PaymentRoutesDeps): Route[] {
 }
 
 const TAG = 'Payments'
-const REPLAYED = { 'Idempotent-Replayed': 'true' }
-const KEY_HEADER = { 'Idempotent-Replayed': '`true` for a repeated Idempotency-Key.' }
 
 function pay({ payOrder, hasRoom }: PaymentRoutesDeps): Route {
   return route({
@@ -59,7 +57,7 @@ function pay({ payOrder, hasRoom }: PaymentRoutesDeps): Route {
       201: {
         description: 'Paid, pending or failed. With `Idempotent-Replayed: true` it was begun before.',
         schema: PaymentSchema,
-        headers: KEY_HEADER,
+        headers: REPLAYED_HEADER,
       },
     },
     refusals: [
@@ -78,7 +76,7 @@ function pay({ payOrder, hasRoom }: PaymentRoutesDeps): Route {
       const result = await payOrder({ ...body, order_id, client, idempotency: idempotency! })
       if (!result.ok) return refuseWith(result.refusal)
       const { payment, replayed } = result.value
-      return answer(201, paymentJson(payment), replayed ? REPLAYED : undefined)
+      return created(paymentJson(payment), { replayed })
     },
   })
 }
@@ -104,7 +102,7 @@ function refund({ refundOrder, hasRoom }: PaymentRoutesDeps): Route {
       201: {
         description: 'Given back, or on its way through the gateway (`pending`).',
         schema: RefundSchema,
-        headers: KEY_HEADER,
+        headers: REPLAYED_HEADER,
       },
     },
     refusals: [
@@ -124,7 +122,7 @@ function refund({ refundOrder, hasRoom }: PaymentRoutesDeps): Route {
       const result = await refundOrder({ ...body, order_id, client, ...idempotency })
       if (!result.ok) return refuseWith(result.refusal)
       const { refund: made, replayed } = result.value
-      return answer(201, refundJson(made), replayed ? REPLAYED : undefined)
+      return created(refundJson(made), { replayed })
     },
   })
 }

@@ -1,4 +1,5 @@
 import { ok, refused, type Result } from '../errors.ts'
+import { isUuid } from '../ids.ts'
 import type { Gateway, WebhookReading, WebhookRequest } from './gateway.ts'
 import { owesGateway } from './payment.ts'
 import { insertWebhookEvent, noteWebhookOutcome } from './queries.ts'
@@ -16,7 +17,6 @@ export type WebhookDeps = SettleDeps & {
 export type Received = { outcome: string }
 
 const REPEATED = 'repeated'
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
 /**
  * Handles a webhook.
@@ -37,7 +37,7 @@ export async function receiveWebhook(
   if (about === undefined) return ok({ outcome: 'ignored' })
   if ('refund_id' in about) return receiveRefund(deps, gateway_name, { ...reading, about })
   const { payment_id } = about
-  if (!UUID.test(payment_id)) return ok({ outcome: 'unknown_payment' })
+  if (!isUuid(payment_id)) return ok({ outcome: 'unknown_payment' })
   const settled = await settle(deps, about, claimEvent(gateway_name, reading))
   if (!settled.ok) return settled
   const { payment } = settled.value
@@ -65,7 +65,7 @@ async function receiveRefund(
   gateway: string,
   { event_id, type, about }: Event & { about: { refund_id: string } & Record<string, unknown> },
 ): Promise<Result<Received>> {
-  if (!UUID.test(about.refund_id)) return ok({ outcome: 'unknown_refund' })
+  if (!isUuid(about.refund_id)) return ok({ outcome: 'unknown_refund' })
   const event = { gateway, event_id, type }
   const around: AroundRefund = {
     async claim(tx) {

@@ -1,6 +1,7 @@
 import type { Knex } from 'knex'
 import { reading } from '../database/transaction.ts'
 import { ok, refused, type Result } from '../errors.ts'
+import { isUuid } from '../ids.ts'
 import { presentReservation } from './plan.ts'
 import { selectReservationPage, selectReservations } from './queries.ts'
 import type { Reservation, Status } from './reservation.ts'
@@ -65,6 +66,5 @@ function readCursor({
   if (sku !== undefined) {
     return /^[1-9]\d{0,14}$/.test(cursor) ? { before_id: null, before_seq: Number(cursor) } : undefined
   }
-  const isUuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(cursor)
-  return isUuid ? { before_id: cursor, before_seq: null } : undefined
+  return isUuid(cursor) ? { before_id: cursor, before_seq: null } : undefined
 }

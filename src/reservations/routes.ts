@@ -3,7 +3,17 @@ import type { Fault, Refusal, Result } from '../errors.ts'
 import { IDEMPOTENCY_KEY_PATTERN, idempotencyOf } from '../http/idempotency.ts'
 import { LIMIT_DEFAULT, listJson, PageQuery } from '../http/pagination.ts'
 import { bulkResults, settle } from '../http/bulk.ts'
-import { answer, refuseWith, route, signalOf, type Answer, type Route } from '../http/route.ts'
+import {
+  answer,
+  created,
+  refuseWith,
+  REPLAYED_HEADER,
+  route,
+  signalOf,
+  type Answer,
+  type Route,
+} from '../http/route.ts'
+import { isUuid } from '../ids.ts'
 import { reservationJson } from './json.ts'
 import type { Line, Reservation, Reserved, ReserveRequest } from './reservation.ts'
 import type { Reservations } from './reservations.ts'
@@ -50,8 +60,6 @@ export function reservationRoutes(deps: ReservationRoutesDeps): Route[] {
 
 const TAG = 'Reservations'
 const RESERVE_PATH = '/v1/reservations'
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
-const REPLAYED = { 'Idempotent-Replayed': 'true' }
 const RESERVATION = { schema: ReservationSchema }
 const BULK_RESULTS = bulkResults(ReservationSchema)
 
@@ -72,7 +80,7 @@ function reserve({ reservations, ttl_max_seconds }: ReservationRoutesDeps): Rout
       201: {
         description: 'Held. With `Idempotent-Replayed: true` it was held before, and is shown as it is now.',
         ...RESERVATION,
-        headers: { Location: 'Where to read it.', 'Idempotent-Replayed': '`true` for a repeated Idempotency-Key.' },
+        headers: { Location: 'Where to read it.', ...REPLAYED_HEADER },
       },
     },
     refusals: [
@@ -96,8 +104,7 @@ function reserve({ reservations, ttl_max_seconds }: ReservationRoutesDeps): Rout
 function reserved(result: Result<Reserved>): Answer {
   if (!result.ok) return refuseWith(result.refusal)
   const { reservation, replayed } = result.value
-  const Location = `${RESERVE_PATH}/${reservation.id}`
-  return answer(201, reservationJson(reservation), replayed ? { Location, ...REPLAYED } : { Location })
+  return created(reservationJson(reservation), { replayed, location: `${RESERVE_PATH}/${reservation.id}` })
 }
 
 function confirm({ reservations }: ReservationRoutesDeps): Route {
@@ -325,7 +332,7 @@ function onMany(path: string, operation_id: string) {
 }
 
 async function each(text: string, verb: (id: string) => Promise<Result<Reservation>>): Promise<Result<string>> {
-  if (!UUID.test(text)) return { ok: false, refusal: { code: 'reservation_not_found', id: text } }
+  if (!isUuid(text)) return { ok: false, refusal: { code: 'reservation_not_found', id: text } }
   const result = await verb(text.toLowerCase())
   return result.ok ? { ok: true, value: reservationJson(result.value) } : result
 }

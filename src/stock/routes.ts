@@ -5,7 +5,7 @@ import { matchesNone, readIfMatch, refuseIfMatch } from '../http/etag.ts'
 import { idempotencyOf } from '../http/idempotency.ts'
 import { findBadText } from '../http/json.ts'
 import { decodeCursor, LIMIT_DEFAULT, listJson, pageJson, PageQuery } from '../http/pagination.ts'
-import { answer, refuseWith, route, streamFrom, type Route } from '../http/route.ts'
+import { answer, created, refuseWith, route, streamFrom, type Route } from '../http/route.ts'
 import type { Adjusted, Adjustment } from './adjust.ts'
 import type { LedgerEntry } from './ledger.ts'
 import type { Level } from './levels.ts'
@@ -200,7 +200,7 @@ function adjust(stock: StockRoutesDeps): Route {
       })
       if (!result.ok) return refuseWith(result.refusal)
       const { levels, replayed } = result.value
-      return answer(201, itemsJson(levels), replayed ? { 'Idempotent-Replayed': 'true' } : undefined)
+      return created(itemsJson(levels), { replayed })
     },
   })
 }
