@@ -1,28 +1,22 @@
 import type { Knex } from 'knex'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import { unkeyed } from '../database/keyed.ts'
 import { describeError } from '../database/sqlstate.ts'
 import { reading } from '../database/transaction.ts'
 import { DatabaseUnavailable, type Result } from '../errors.ts'
-import { lockOrderIn } from '../orders/lock.ts'
-import { orderEvent } from '../orders/order.ts'
-import { updateOrderStatus } from '../orders/queries.ts'
-import { appendEvents } from '../outbox/append.ts'
 import { factOf, GatewayUnavailable, type Fact, type Gateway, type GatewayState, type RefundFact } from './gateway.ts'
 import { LOOK_SECONDS } from './pay.ts'
 import {
-  endRefund,
   leaseDue,
   lookLater,
   noteAtGateway,
-  oweRefund,
   putOff,
   selectGatewayPayment,
   selectOwingOf,
   selectRefund,
 } from './queries.ts'
 import { settle, type SettleDeps } from './settle.ts'
+import { settleRefund } from './settle_refund.ts'
 
 /**
  * Finishes what is owed to gateways: captures, voids, refunds, and looks at payments of which nothing was heard. What is
@@ -194,14 +188,12 @@ async function pursueRefund(deps: PursuerDeps, id: string): Promise<void> {
       throw new GatewayUnavailable(new Error('the gateway of this refund is not set up'))
     }
     const state = await gateway.refund(payment, { id, amount: refund.amount, currency: refund.currency })
-    if (state.status === 'failed') {
-      const fact: RefundFact = { kind: 'refund_failed', code: state.failure_code ?? 'refund_failed' }
-      mustSettle(await settleRefund(deps, { refund_id: id, gateway_refund_id: state.gateway_refund_id, fact }))
-    } else {
-      // One that the gateway still works on is as good as done; if it fails after all, it says so.
-      const fact: RefundFact = { kind: 'refund_succeeded' }
-      mustSettle(await settleRefund(deps, { refund_id: id, gateway_refund_id: state.gateway_refund_id, fact }))
-    }
+    // One that the gateway still works on is as good as done; if it fails after all, it says so.
+    const fact: RefundFact =
+      state.status === 'failed'
+        ? { kind: 'refund_failed', code: state.failure_code ?? 'refund_failed' }
+        : { kind: 'refund_succeeded' }
+    mustSettle(await settleRefund(deps, { refund_id: id, gateway_refund_id: state.gateway_refund_id, fact }))
   } catch (error) {
     await later(deps, 'refunds', id, error)
   }
@@ -220,53 +212,4 @@ async function later(deps: PursuerDeps, table: 'payments' | 'refunds', id: strin
     // The database is away too. The try stays due, and is found when it is back.
     log.warn({ ...fields, failure }, 'what is owed to the payment gateway could not be finished nor put off')
   }
-}
-
-/** What else is written with a refund's end: see the webhooks. */
-export type AroundRefund = {
-  claim: (tx: Knex.Transaction) => Promise<Result<string> | undefined>
-  after: (tx: Knex.Transaction, outcome: string) => Promise<void>
-}
-
-/**
- * Ends a refund as its gateway says. Money that could not be given back is owed again, and its order says so.
- *
- * @returns what was done, as it is written down with a webhook's event
- */
-export function settleRefund(
-  { transact }: Pick<SettleDeps, 'transact'>,
-  told: { refund_id: string; gateway_refund_id: string | null; fact: RefundFact },
-  { claim, after }: AroundRefund = { claim: unkeyed, after: () => Promise.resolve() },
-): Promise<Result<string>> {
-  return transact<string>({
-    claim,
-    async work(tx) {
-      const outcome = await settleRefundIn(tx, told)
-      if (outcome.ok) await after(tx, outcome.value)
-      return outcome
-    },
-    blocked: 'Another session holds the order of this refund.',
-  })
-}
-
-async function settleRefundIn(
-  tx: Knex.Transaction,
-  { refund_id, gateway_refund_id, fact }: Parameters<typeof settleRefund>[1],
-): Promise<Result<string>> {
-  const refund = await selectRefund(tx, refund_id)
-  if (refund === undefined) return { ok: true, value: 'unknown_refund' }
-  const locked = await lockOrderIn(tx, refund.order_id)
-  if (!locked.ok) return locked
-  const status = fact.kind === 'refund_failed' ? 'failed' : 'succeeded'
-  const failure_code = fact.kind === 'refund_failed' ? fact.code : null
-  if (!(await endRefund(tx, { id: refund_id, status, gateway_refund_id, failure_code }))) {
-    return { ok: true, value: 'nothing' }
-  }
-  if (status === 'succeeded') return { ok: true, value: status }
-  const { payment_id, amount, currency } = refund
-  await oweRefund(tx, payment_id, amount)
-  await updateOrderStatus(tx, refund.order_id, 'refund_required')
-  const more = { payment_id, refund_id, amount, currency, reason: 'refund_failed' }
-  await appendEvents(tx, [orderEvent(locked.value, 'refund_required', more)], null)
-  return { ok: true, value: `owe:refund_failed` }
 }

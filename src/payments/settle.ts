@@ -53,7 +53,8 @@ export type Around = {
 /** A capture that is not heard of is asked about again after so long; whoever authorised it asks at once. */
 const CAPTURE_SECONDS = 5
 
-const ALONE: Around = { claim: unkeyed, after: () => Promise.resolve() }
+/** Nothing else is written. */
+export const ALONE: Around = { claim: unkeyed, after: () => Promise.resolve() }
 
 /**
  * Settles a fact.

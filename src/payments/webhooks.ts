@@ -3,8 +3,8 @@ import { isUuid } from '../ids.ts'
 import type { Gateway, WebhookReading, WebhookRequest } from './gateway.ts'
 import { owesGateway } from './payment.ts'
 import { insertWebhookEvent, noteWebhookOutcome } from './queries.ts'
-import { settleRefund, type AroundRefund } from './pursue.ts'
 import { settle, type Around, type SettleDeps } from './settle.ts'
+import { settleRefund } from './settle_refund.ts'
 
 /** What gateways tell. Invariant: each event is handled once, whatever the order, because it is claimed with what it does. */
 
@@ -35,19 +35,21 @@ export async function receiveWebhook(
   if (!reading.ok) return refused({ code: 'unauthenticated', detail: reading.detail })
   const { about } = reading
   if (about === undefined) return ok({ outcome: 'ignored' })
-  if ('refund_id' in about) return receiveRefund(deps, gateway_name, { ...reading, about })
-  const { payment_id } = about
-  if (!isUuid(payment_id)) return ok({ outcome: 'unknown_payment' })
-  const settled = await settle(deps, about, claimEvent(gateway_name, reading))
+  const of_refund = 'refund_id' in about
+  if (!isUuid(of_refund ? about.refund_id : about.payment_id)) {
+    return ok({ outcome: of_refund ? 'unknown_refund' : 'unknown_payment' })
+  }
+  const around = claimEvent(gateway_name, reading)
+  const settled = of_refund
+    ? await settleRefund(deps, { ...about, gateway_refund_id: null }, around)
+    : await settle(deps, about, around)
   if (!settled.ok) return settled
-  const { payment } = settled.value
-  if (payment !== undefined && owesGateway(payment)) deps.pursue(payment_id)
-  return ok({ outcome: settled.value.outcome })
+  const { outcome, payment } = settled.value
+  if (payment !== undefined && owesGateway(payment)) deps.pursue(payment.id)
+  return ok({ outcome })
 }
 
-type Event = Extract<WebhookReading, { ok: true }>
-
-function claimEvent(gateway: string, { event_id, type }: Event): Around {
+function claimEvent(gateway: string, { event_id, type }: Extract<WebhookReading, { ok: true }>): Around {
   const event = { gateway, event_id, type }
   return {
     async claim(tx) {
@@ -58,22 +60,4 @@ function claimEvent(gateway: string, { event_id, type }: Event): Around {
       await noteWebhookOutcome(tx, event, { payment_id: payment?.id ?? null, outcome })
     },
   }
-}
-
-async function receiveRefund(
-  deps: WebhookDeps,
-  gateway: string,
-  { event_id, type, about }: Event & { about: { refund_id: string } & Record<string, unknown> },
-): Promise<Result<Received>> {
-  if (!isUuid(about.refund_id)) return ok({ outcome: 'unknown_refund' })
-  const event = { gateway, event_id, type }
-  const around: AroundRefund = {
-    async claim(tx) {
-      return (await insertWebhookEvent(tx, event, 'claimed')) ? undefined : ok(REPEATED)
-    },
-    after: (tx, outcome) => noteWebhookOutcome(tx, event, { payment_id: null, outcome }),
-  }
-  const { refund_id, fact } = about as Extract<Event['about'], { refund_id: string }>
-  const settled = await settleRefund(deps, { refund_id, gateway_refund_id: null, fact }, around)
-  return settled.ok ? ok({ outcome: settled.value }) : settled
 }

@@ -1,7 +1,9 @@
 import { rows } from '../../src/database/transaction.ts'
 import { setStock } from '../../src/stock/set.ts'
 import { newId } from '../../src/ids.ts'
-import { settleRefund } from '../../src/payments/pursue.ts'
+import type { RefundFact } from '../../src/payments/gateway.ts'
+import { settleRefund } from '../../src/payments/settle_refund.ts'
+import { receiveWebhook } from '../../src/payments/webhooks.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import { counters, ledger, must, refusal, stopCores } from '../factories.ts'
 import {
@@ -215,6 +217,37 @@ describe('by card', () => {
     await shop.finish()
     expect(await statusOf(id)).toBe('refunded')
     expect(await counters(shop.db, a)).toBe('10/0')
+  })
+
+  test('one that fails after all is told by a webhook, and owed once however often that comes', async () => {
+    const { id, payment_id } = await paid('card')
+    const { refund } = must(await shop.refund({ order_id: id }))
+    await shop.finish()
+    const tell = async (event_id: string, fact: RefundFact): Promise<string> => {
+      const about = { refund_id: refund.id, fact }
+      const readWebhook = () => ({ ok: true, event_id, type: 'refund', about }) as const
+      const deps = { ...shop.paying, gateway: { ...gateway, readWebhook } }
+      return must(await receiveWebhook(deps, 'fake', { headers: {}, body: Buffer.of() })).outcome
+    }
+    const failed = { kind: 'refund_failed', code: 'closed_account' } as const
+    expect(await tell('early', { kind: 'refund_succeeded' })).toBe('nothing')
+    const outcomes = await Promise.all(Array.from({ length: 5 }, () => tell('late', failed)))
+    expect(outcomes.toSorted()).toEqual(['owe:refund_failed', ...Array.from({ length: 4 }, () => 'repeated')])
+    expect(await tell('later', failed)).toBe('nothing')
+    expect(await paymentsOf(shop.db, id)).toEqual(['card captured refund_failed 6500'])
+    expect(await eventsOf(shop.db, id)).toEqual(['created', 'paid', 'refunded', 'refund_required refund_failed 6500'])
+    const noted = await rows(
+      database.db,
+      'SELECT event_id, outcome FROM webhook_events WHERE payment_id = ? ORDER BY 1',
+      [payment_id],
+    )
+    expect(noted).toEqual([
+      { event_id: 'early', outcome: 'nothing' },
+      { event_id: 'late', outcome: 'owe:refund_failed' },
+      { event_id: 'later', outcome: 'nothing' },
+    ])
+    must(await shop.refund({ order_id: id }))
+    await shop.finish()
   })
 })
 
