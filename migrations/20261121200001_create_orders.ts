@@ -56,9 +56,8 @@ export async function up(knex: Knex): Promise<void> {
       total bigint NOT NULL,
       discount bigint NOT NULL,
       refunded_quantity integer NOT NULL DEFAULT 0,
-      CONSTRAINT order_lines_pkey PRIMARY KEY (order_id, place),
+      CONSTRAINT order_lines_pkey PRIMARY KEY (order_id, sku),
       CONSTRAINT order_lines_of_order FOREIGN KEY (order_id) REFERENCES orders (id),
-      CONSTRAINT order_lines_sku_once UNIQUE (order_id, sku),
       CONSTRAINT order_lines_total_right CHECK (quantity > 0 AND unit_price >= 0 AND total = quantity * unit_price),
       CONSTRAINT order_lines_discount_within_total CHECK (0 <= discount AND discount <= total),
       CONSTRAINT order_lines_refunds_within_quantity CHECK (0 <= refunded_quantity AND refunded_quantity <= quantity)
