@@ -148,7 +148,8 @@ export function openShop(options: {
         receiveWebhook: receive,
         hasRoom,
       },
-      sales: { readPopular: (asked) => readPopular(db, config.shop_time_zone, asked) },
+      // Every visitor's page asks for it, and the days of a large shop are much to add up.
+      sales: { readPopular: gathered((asked) => readPopular(db, config.shop_time_zone, asked), JSON.stringify) },
       development_gateway: development,
     },
     pursueDue: () => pursuer.run(),
