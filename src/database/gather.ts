@@ -14,10 +14,11 @@ export function gathered<Asked, Value>(
 
   function start(key: string, asked: Asked): Promise<Value> {
     const reading = read(asked)
-    const landed: Promise<unknown> = reading
-      .catch(() => undefined)
-      .then(() => flying.get(key) === landed && flying.delete(key))
-    flying.set(key, landed)
+    // Whoever follows waits for this, so nothing else can be flying under the key when it lands.
+    flying.set(
+      key,
+      reading.catch(() => undefined).then(() => flying.delete(key)),
+    )
     return reading
   }
 
