@@ -61,8 +61,9 @@ export async function payOrder(deps: PayDeps, request: PayRequest): Promise<Resu
   const begun = await begin(deps, request)
   if (!begun.ok) return begun
   const { payment, replayed } = begun.value
-  const is_begun_elsewhere = payment.method !== 'card' || payment.status !== 'pending' || payment.next_action !== null
-  if (is_begun_elsewhere) return begun
+  // A gateway that has answered once has told what the browser needs; the rest it tells by itself.
+  const awaits_gateway = payment.method === 'card' && payment.status === 'pending' && payment.next_action === null
+  if (!awaits_gateway) return begun
   const asked = await askGateway(deps, payment)
   return asked.ok ? ok({ payment: asked.value, replayed }) : asked
 }

@@ -102,6 +102,7 @@ test('a gateway that does not answer is a 503 under whose key the payment goes o
   const { payment, replayed } = must(await shop.pay(order.id, again))
   expect(replayed).toBe(true)
   expect(payment.next_action).not.toBeNull()
+  expect(must(await shop.pay(order.id, again)).payment).toEqual(payment)
   expect(gateway.calls.filter((call) => call === `authorise ${payment.id}`)).toHaveLength(2)
 })
 
@@ -245,6 +246,8 @@ describe('money on an order that no longer awaits it', () => {
     const { refund } = must(await shop.refund({ order_id: id }))
     expect(refund).toMatchObject({ payment_id, amount: 1000, skus: [] })
     expect(await statusOf(id)).toBe('paid')
+    // Told as what it is, and not as a second time that the order was paid.
+    expect((await eventsOf(shop.db, id)).at(-1)).toBe('partially_refunded')
     await shop.finish()
     expect([...gateway.refunds.values()].filter((one) => one.payment_id === payment_id)).toEqual([
       { payment_id, amount: 1000 },
