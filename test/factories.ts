@@ -344,6 +344,14 @@ export async function countDeadlocks(db: Executor): Promise<number | undefined> 
   return row?.deadlocks
 }
 
+/** How many deadlocks were broken up while something worked over ten sessions of its own, which have reported them then. */
+export async function deadlocksOf({ url, db }: TestDatabase, work: (own: Knex) => Promise<void>): Promise<number> {
+  const before = (await countDeadlocks(db)) ?? 0
+  const own = createPool({ url, max: 10, lock_timeout_ms: 5000, statement_timeout_ms: 8000, application_name: 'own' })
+  await work(own).finally(() => own.destroy())
+  return ((await countDeadlocks(db)) ?? 0) - before
+}
+
 /** Resolves when so many sessions of this database wait for a lock. */
 export async function untilWaiting(db: Executor, sessions = 1): Promise<void> {
   await until(async () => {

@@ -11,6 +11,7 @@ import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {
   begin,
   counters,
+  deadlocksOf,
   findAllBroken,
   hold,
   keyed,
@@ -124,7 +125,12 @@ describe('making a product', () => {
   test('of ten products that want the same SKUs, in either order, one is made and no session deadlocks', async () => {
     const [a, b] = inSizes('M', 'L')
     const before = await productsNow()
-    const made = await Promise.all(Array.from({ length: 10 }, (_, i) => create(i % 2 === 0 ? [a!, b!] : [b!, a!])))
+    let made: Awaited<ReturnType<typeof createProduct>>[] = []
+    const deadlocks = await deadlocksOf(database, async (own) => {
+      const one = (skus: NewSku[]) => createProduct(own, { name: 'Tee', client: '', skus })
+      made = await Promise.all(Array.from({ length: 10 }, (_, i) => one(i % 2 === 0 ? [a!, b!] : [b!, a!])))
+    })
+    expect(deadlocks).toBe(0)
     expect(made.filter(({ ok }) => ok)).toHaveLength(1)
     for (const result of made) if (!result.ok) expect(result.refusal.code).toBe('sku_taken')
     expect([await productsNow(), await counters(db, a!.sku)]).toEqual([before + 1, '5/0'])
