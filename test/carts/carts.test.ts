@@ -91,6 +91,22 @@ test('what is added adds up, at the prices of now, in the order of first additio
   expect(must(await readCart(db, kim))).toEqual(cart)
 })
 
+test('lines stand in the order of first addition wherever their rows lie, and so they are taken', async () => {
+  const kim = await customerWith(db)
+  const { skus } = await onSale(db, [5, 5, 5])
+  const [a, b, c] = skus as [string, string, string]
+  for (const sku of [c, b]) must(await add(kim, sku))
+  must(await removeFromCart(db, { customer_id: kim, sku: c }))
+  // The next row takes the place that is free.
+  await rows(db, 'VACUUM cart_lines')
+  must(await add(kim, a))
+  must(await add(kim, c))
+  const in_order = [`${b} 1`, `${a} 1`, `${c} 1`]
+  expect(linesOf(must(await readCart(db, kim)))).toEqual(in_order)
+  const taken = await transaction(db, (tx) => takeFromCartIn(tx, kim))
+  expect(taken.map(({ sku, quantity }) => `${sku} ${quantity}`)).toEqual(in_order)
+})
+
 test('a cart holds no stock: a hundred customers may want the last unit', async () => {
   const { skus } = await onSale(db, 1)
   const customers = await manyCustomers(db, 100)
