@@ -2,12 +2,11 @@ import { Type } from 'typebox'
 import { NullableOptions } from '../catalog/schemas.ts'
 import { CustomerId } from '../customers/schemas.ts'
 import { LINES_MAX, QUANTITY_MAX } from '../reservations/schemas.ts'
-import { Sku } from '../stock/schemas.ts'
+import { NullableText, Sku } from '../stock/schemas.ts'
 import type { Cart, CartLine, Problem } from './carts.ts'
 
 /** The shapes of carts on the wire. They validate, and they are the document. */
 
-const NullableText = Type.Unsafe<string | null>({ type: ['string', 'null'] })
 const NullableMoney = Type.Unsafe<number | null>({
   type: ['integer', 'null'],
   minimum: 0,

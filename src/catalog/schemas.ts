@@ -1,5 +1,5 @@
 import { Type } from 'typebox'
-import { ONE_LINE, Sku, STOCK_MAX, Time } from '../stock/schemas.ts'
+import { NullableText, ONE_LINE, Sku, STOCK_MAX, Time } from '../stock/schemas.ts'
 import { SKUS_MAX, type Options, type Product, type ProductStatus } from './product.ts'
 
 /** The shapes of products on the wire. They validate, and they are the document. */
@@ -46,7 +46,6 @@ const Image = {
   description: 'Where the picture is: an http(s) address, or a path on the shop.',
 }
 const Stock = Type.Integer({ minimum: 0, maximum: STOCK_MAX, description: 'Units on hand.' })
-const NullableText = Type.Unsafe<string | null>({ type: ['string', 'null'] })
 
 export const ProductSchema = Type.Object(
   {

@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
 import { CustomerId } from '../customers/schemas.ts'
 import type { Fault } from '../errors.ts'
-import { ONE_LINE, Time } from '../stock/schemas.ts'
+import { NullableText, ONE_LINE, Time } from '../stock/schemas.ts'
 import type { Coupon, Issue, IssuedCoupon, IssueState } from './queries.ts'
 
 /** The shapes of coupons on the wire. They validate, and they are the document. */
@@ -17,7 +17,6 @@ export const Code = Type.String({
   examples: ['OPENING-30'],
 })
 const NullableInteger = Type.Unsafe<number | null>({ type: ['integer', 'null'] })
-const NullableText = Type.Unsafe<string | null>({ type: ['string', 'null'] })
 const Percent = {
   minimum: 1,
   maximum: 100,

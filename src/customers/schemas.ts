@@ -1,5 +1,5 @@
 import { Type } from 'typebox'
-import { ONE_LINE, Time } from '../stock/schemas.ts'
+import { NullableText, ONE_LINE, Time } from '../stock/schemas.ts'
 import type { AccountEntry, Customer, EntryKind } from './queries.ts'
 
 /** The shapes of customers and their accounts on the wire. They validate, and they are the document. */
@@ -10,7 +10,6 @@ const AMOUNT_MAX = 1_000_000_000_000
 export const CustomerId = Type.String({ format: 'uuid', description: 'A UUIDv7.' })
 const Money = Type.Integer({ minimum: 0, description: 'In the minor unit of the currency.' })
 const NullableId = Type.Unsafe<string | null>({ type: ['string', 'null'], format: 'uuid' })
-const NullableText = Type.Unsafe<string | null>({ type: ['string', 'null'] })
 
 export const CustomerSchema = Type.Object(
   {

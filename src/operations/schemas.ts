@@ -1,13 +1,12 @@
 import { Type } from 'typebox'
 import type { OutcomeLabel } from '../metrics.ts'
 import type { Rate } from '../tallies.ts'
+import { NullableText, NullableTime } from '../stock/schemas.ts'
 import type { Stats } from './stats.ts'
 
 /** The shapes of what an operator reads on the wire. */
 
 const Time = Type.String({ format: 'date-time' })
-const NullableTime = Type.Unsafe<Date | null>({ type: ['string', 'null'], format: 'date-time' })
-const NullableText = Type.Unsafe<string | null>({ type: ['string', 'null'] })
 const Count = Type.Integer({ minimum: 0 })
 
 const SweeperRunSchema = Type.Object(

@@ -2,14 +2,12 @@ import { Type } from 'typebox'
 import { Code } from '../coupons/schemas.ts'
 import { CustomerId } from '../customers/schemas.ts'
 import { LINES_MAX, LineSchema, ReservationParams } from '../reservations/schemas.ts'
-import { Sku, Time } from '../stock/schemas.ts'
+import { NullableText, NullableTime, Sku, Time } from '../stock/schemas.ts'
 import type { Order, OrderStatus } from './order.ts'
 
 /** The shapes of orders on the wire. They validate, and they are the document. */
 
 const Money = Type.Integer({ minimum: 0, description: "In the currency's minor unit." })
-const NullableText = Type.Unsafe<string | null>({ type: ['string', 'null'] })
-const NullableTime = Type.Unsafe<Date | null>({ type: ['string', 'null'], format: 'date-time' })
 const Id = Type.String({ format: 'uuid' })
 
 const STATUSES: OrderStatus[] = [

@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
 import type { OrderRefund } from '../orders/order.ts'
 import { LINES_MAX, LineSchema } from '../reservations/schemas.ts'
-import { Time } from '../stock/schemas.ts'
+import { NullableText, Time } from '../stock/schemas.ts'
 import type { NextAction } from './gateway.ts'
 import { statusView, type Payment } from './payment.ts'
 import type { Refund } from './queries.ts'
@@ -9,7 +9,6 @@ import type { Refund } from './queries.ts'
 /** The shapes of payments on the wire. They validate, and they are the document. */
 
 const Money = Type.Integer({ minimum: 0, description: "In the currency's minor unit." })
-const NullableText = Type.Unsafe<string | null>({ type: ['string', 'null'] })
 const Id = Type.String({ format: 'uuid' })
 
 export const PayOrder = Type.Object(

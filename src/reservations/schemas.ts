@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import type { Fault } from '../errors.ts'
-import { Reference, Sku, Time } from '../stock/schemas.ts'
+import { NullableText, NullableTime, Reference, Sku, Time } from '../stock/schemas.ts'
 import type { Line, Status } from './reservation.ts'
 
 /** The shapes of reservations on the wire. They validate, and they are the document. */
@@ -19,8 +19,6 @@ const StatusSchema = Type.Unsafe<Status>({
   enum: ['pending', 'confirmed', 'released', 'expired'],
   description: 'As of the moment of reading: a pending one reads `expired` from `expires_at` on.',
 })
-const NullableText = Type.Unsafe<string | null>({ type: ['string', 'null'] })
-const NullableTime = Type.Unsafe<Date | null>({ type: ['string', 'null'], format: 'date-time' })
 const Customer = Type.String({ maxLength: 255, description: 'Who holds, in your words.' })
 const Reason = Type.String({ maxLength: 255 })
 const OnExpired = Type.Unsafe<'refuse' | 'reacquire'>({

@@ -28,7 +28,8 @@ export const Sku = Type.String({
 export const Time = Type.String({ format: 'date-time', description: 'ISO 8601, UTC, with milliseconds.' })
 export const Reference = Type.String({ maxLength: 255, description: 'Your own name for it, such as an order number.' })
 const Units = Type.Integer({ minimum: 0, maximum: STOCK_MAX })
-const NullableText = Type.Unsafe<string | null>({ type: ['string', 'null'] })
+export const NullableText = Type.Unsafe<string | null>({ type: ['string', 'null'] })
+export const NullableTime = Type.Unsafe<Date | null>({ type: ['string', 'null'], format: 'date-time' })
 
 export const LevelSchema = Type.Object(
   {
