@@ -15,6 +15,7 @@ export const SQLSTATE = {
   query_canceled: '57014',
   read_only_sql_transaction: '25006',
   in_failed_sql_transaction: '25P02',
+  idle_in_transaction_session_timeout: '25P03',
 } as const
 
 type ServerError = { code?: unknown; constraint?: unknown; severity?: unknown }
@@ -61,13 +62,14 @@ export function isLockTimeout(error: unknown): boolean {
 
 /**
  * True if the database can't be asked: the connection was refused, lost or could not be had in time, the statement took
- * longer than it may, or the server is starting, stopping, read-only or out of room (classes 08, 53, 57P0x, 58). knex
+ * longer than it may, the process was so busy that the server ended its open transaction, or the server is starting, stopping, read-only or out of room (classes 08, 53, 57P0x, 58). knex
  * rejects some of these without a code.
  */
 export function isUnavailable(error: unknown): boolean {
   const code = sqlstate(error)
   if (code === undefined) return looksLikeLostConnection(error)
   if (code === SQLSTATE.query_canceled || code === SQLSTATE.read_only_sql_transaction) return true
+  if (code === SQLSTATE.idle_in_transaction_session_timeout) return true
   return /^(08|53|58)/.test(code) || /^57P0[1-5]$/.test(code)
 }
 

@@ -162,6 +162,16 @@ test('other failures of a statement are not run again', async () => {
   expect(attempts).toBe(1)
 })
 
+test('a transaction that the server ended because the process had no time for it is a lost database, not a fault', async () => {
+  const ended = Object.assign(new Error('terminating connection'), { severity: 'FATAL', code: '25P03' })
+  const work = transaction(db, async (tx) => {
+    await add(tx, 3)
+    throw ended
+  })
+  expect(await failure(work)).toMatchObject({ name: 'DatabaseUnavailable', outcome: 'none' })
+  expect(await count()).toBe(2)
+})
+
 test('a lock that is not had in time is told from everything else', async () => {
   const impatient = createPool({
     url: database.url,

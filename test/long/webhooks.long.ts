@@ -7,7 +7,7 @@ import { startFakeStripe, WEBHOOK_SECRET, type FakeStripe, type StripeEvent } fr
 import { setStock } from '../../src/stock/set.ts'
 import { checkVerify } from './audit.ts'
 import { openDatabase, openServer } from './database.ts'
-import { createClient, startService, type Client } from './service.ts'
+import { createClient, startService, type Client, type Reply } from './service.ts'
 import { reasons, runSuite, type Suite } from './suite.ts'
 
 /**
@@ -21,7 +21,15 @@ const PRICE = 500
 const CONNECTIONS = 40
 const SETTLE_MS_MAX = 60_000
 
-type Shop = { suite: Suite; db: Knex; stripe: FakeStripe; client: Client; customer_id: string }
+type Shop = {
+  suite: Suite
+  db: Knex
+  stripe: FakeStripe
+  client: Client
+  customer_id: string
+  /** What the service has logged. */
+  errors: () => unknown[]
+}
 type Begun = { order_id: string; payment_id: string; intent_id: string; reservation_id: string }
 
 async function main(suite: Suite): Promise<void> {
@@ -40,7 +48,7 @@ async function main(suite: Suite): Promise<void> {
   })
   const client = createClient(service.base, CONNECTIONS)
   const [customer_id] = await manyCustomers(db, 1)
-  const shop = { suite, db, stripe, client, customer_id: customer_id! }
+  const shop = { suite, db, stripe, client, customer_id: customer_id!, errors: () => service.errors() }
   await repeated(shop)
   await turnedAround(shop)
   await late(shop)
@@ -107,7 +115,7 @@ async function late(shop: Shop): Promise<void> {
 
 /** Orders of one unit each, whose buyers have begun to pay by card. */
 async function begin(shop: Shop, sku: string, count: number): Promise<Begun[]> {
-  const { db, client, customer_id, stripe } = shop
+  const { db, customer_id, stripe } = shop
   must(
     await createProduct(db, { name: sku, status: 'active', skus: [{ sku, price: PRICE, stock: count }], client: '' }),
   )
@@ -116,8 +124,8 @@ async function begin(shop: Shop, sku: string, count: number): Promise<Begun[]> {
     Array.from({ length: count }, (_, i) => i),
     async (i) => {
       const key = { 'idempotency-key': `${sku} ${i}` }
-      const order = await client.send('POST', '/v1/orders', { customer_id, lines: [{ sku, quantity: 1 }] }, key)
-      const payment = await client.send('POST', `/v1/orders/${order.body.id}/payments`, { method: 'card' }, key)
+      const order = await ask(shop, '/v1/orders', { customer_id, lines: [{ sku, quantity: 1 }] }, key)
+      const payment = await ask(shop, `/v1/orders/${order.body.id}/payments`, { method: 'card' }, key)
       const { client_secret } = payment.body['next_action'] as { client_secret: string }
       begun.push({
         order_id: order.body.id!,
@@ -129,6 +137,19 @@ async function begin(shop: Shop, sku: string, count: number): Promise<Begun[]> {
   )
   if ([...stripe.intents.values()].length < begun.length) throw new Error('not every payment reached the gateway')
   return begun
+}
+
+/** Asks until there is an answer: a busy machine says 503, and under the same key it goes on. */
+async function ask({ client, errors }: Shop, path: string, body: unknown, key: Record<string, string>): Promise<Reply> {
+  const deadline = Date.now() + SETTLE_MS_MAX
+  for (;;) {
+    const reply = await client.send('POST', path, body, key)
+    if (reply.status === 201) return reply
+    const is_busy = reply.status === 503 || reply.body.code === 'idempotency_key_in_use'
+    if (!is_busy || Date.now() > deadline)
+      throw new Error(`${path} was answered ${reply.status} ${reply.body.code}: ${reasons(errors())}`)
+    await delay(100)
+  }
 }
 
 /** The gateway takes the money without being asked to. */
@@ -148,7 +169,7 @@ function copies(events: readonly StripeEvent[]): StripeEvent[] {
 let sent = 0
 
 /** Sends events at once; one that is not taken is sent again, as a gateway does. */
-async function sendAll({ client, stripe }: Shop, events: readonly StripeEvent[]): Promise<void> {
+async function sendAll({ client, stripe, errors }: Shop, events: readonly StripeEvent[]): Promise<void> {
   await Promise.all(
     events.map(async (event) => {
       for (;;) {
@@ -156,7 +177,7 @@ async function sendAll({ client, stripe }: Shop, events: readonly StripeEvent[])
         const reply = await client.send('POST', '/v1/payments/webhooks/stripe', JSON.parse(body), headers)
         if (reply.status === 200) break
         if (reply.status !== 503 && reply.status !== 409)
-          throw new Error(`a webhook was answered ${reply.status} ${reply.body.code}`)
+          throw new Error(`a webhook was answered ${reply.status} ${reply.body.code}: ${reasons(errors())}`)
         await delay(20)
       }
       sent += 1
