@@ -13,6 +13,13 @@ export function createApi(page: 'shop' | 'console'): Client {
   return createClient({ base_url: `${location.origin}/${page}` })
 }
 
+let onEnd: () => void = () => undefined
+
+/** Calls back whenever a call was refused for want of a session, so that the page asks for a login. */
+export function whenSessionEnds(listener: () => void): void {
+  onEnd = listener
+}
+
 /** How often a call that got no answer, or was told to come back, is made again by itself. */
 const TRIES = 3
 const WAIT_MS = 700
@@ -24,7 +31,10 @@ const WAIT_MS = 700
 export async function ask<T>(call: () => Promise<Fetched<T>>): Promise<Answer<T>> {
   for (let left = TRIES - 1; ; left--) {
     const answer = await askOnce(call)
-    if (answer.ok || left === 0 || !PASSING.has(answer.problem.code)) return answer
+    if (answer.ok || left === 0 || !PASSING.has(answer.problem.code)) {
+      if (!answer.ok && answer.problem.code === 'unauthenticated') onEnd()
+      return answer
+    }
     await new Promise((resolve) => setTimeout(resolve, WAIT_MS))
   }
 }

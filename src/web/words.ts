@@ -22,9 +22,7 @@ const en = {
   retry: 'Try again',
   close: 'Close',
   skip: 'Skip to content',
-  units: (n: number) => (n === 1 ? '1 unit' : `${n} units`),
   moment: 'One moment …',
-  copy: 'Copy the id',
   offline: 'No live updates at the moment. Numbers may be old; trying to connect again.',
 
   shop: {
@@ -36,13 +34,13 @@ const en = {
     lead: 'Stock is live: what others buy shows here as it happens.',
     none: 'There is nothing on sale yet.',
     noneNext: 'Make a product with POST /v1/products, or start with an empty database to get the demo catalogue.',
+    more: 'Show more products',
     from: (price: string) => `from ${price}`,
     quantity: 'Quantity',
     add: 'Add to cart',
     adding: 'Adding …',
     added: (what: string) => `${what} is in your cart.`,
     toCart: 'Go to cart',
-    chooseOption: (name: string) => `Choose ${name}`,
     available: (n: string) => `${n} available`,
     last: (n: number) => (n === 1 ? 'Only 1 left' : `Only ${n} left`),
     soldOut: 'Sold out',
@@ -50,6 +48,7 @@ const en = {
     backInStock: (what: string) => `${what} is back in stock.`,
     nowSoldOut: (what: string) => `${what} has just sold out.`,
     bestSeller: 'Best seller',
+    productText: (text: string) => text,
     option: (name: string) => name,
     optionValue: (value: string) => value,
   },
@@ -57,11 +56,11 @@ const en = {
   login: {
     title: 'Who is shopping?',
     why: 'This shop is a demonstration: say who you are, and you are believed. Nothing here costs real money.',
-    choose: 'Someone who has been here',
-    orNew: 'Someone new',
+    choose: 'Somebody who was here before',
+    orNew: 'Somebody new',
     name: 'Name',
     enter: 'Start shopping',
-    needed: 'Say who you are first, then it goes on from here.',
+    needed: 'Log in to see what is yours.',
     off: 'Logging in by name is switched off here. Whoever runs the shop can allow it with SHOP_DEMO_LOGIN=true.',
     leave: 'Log out',
     loggedOut: 'Log in',
@@ -87,9 +86,8 @@ const en = {
     coupon: 'Coupon',
     couponCode: 'Coupon code',
     couponGet: 'Get it',
-    couponGot: (code: string, number: number) => `${code} is yours, number ${number} to get one.`,
+    couponGot: (code: string, number: number) => `${code} is yours; it was number ${number}.`,
     couponNone: 'No coupon',
-    couponUsed: 'used',
     off: (what: string) => `${what} off`,
     checkout: 'Hold for me and pay',
     checkingOut: 'Holding …',
@@ -122,7 +120,7 @@ const en = {
     none: 'You have not ordered yet.',
     history: 'Your orders',
     placed: (time: string) => `Ordered ${time}`,
-    open: (id: string) => `Open order ${id}`,
+    older: 'Show older orders',
     again: 'Back to the products',
     lines: 'What you ordered',
     coupon: (code: string) => `Coupon ${code}`,
@@ -180,7 +178,7 @@ const en = {
     rates: 'Rates',
     ratesNote: 'Counts of the sixty seconds before each moment, of the process that answers.',
     ratesEmpty: 'The chart fills while this page is open.',
-    ratesTable: 'The last values as a table',
+    ratesTable: 'The last values as numbers',
     sweeper: 'Sweeper',
     sweeperWell: 'Running',
     sweeperStalled: 'Stalled',
@@ -213,7 +211,7 @@ const en = {
     detailsShort: 'Details',
     holds: 'Pending holds',
     holdsEmpty: 'Nobody holds anything at the moment.',
-    holdsShown: (n: number) => `The newest ${n} are shown.`,
+    holdsShown: (n: string, all: string) => `The newest ${n} of ${all}`,
     reservation: 'Reservation',
     customer: 'Customer',
     what: 'What',
@@ -235,19 +233,23 @@ const en = {
     status: 'Status',
     reference: 'Reference',
     created: 'Created',
-    expires: 'Ends',
     closed: 'Closed',
     reason: 'Reason',
     total: 'Total',
     payments: 'Payments',
+    notChosen: 'not chosen yet',
+    methods: { balance: 'Balance', card: 'Card', external: 'Elsewhere' },
+    paymentStatuses: { paid: 'paid', pending: 'under way', failed: 'failed' },
+    owed: 'to be given back',
     none: '–',
     ledger: 'Ledger',
     ledgerNote: 'Every change of this SKU’s counters, newest first.',
+    older: 'Show older ones',
     seq: '#',
     kind: 'What',
     stockChange: 'On hand',
     heldChange: 'Held',
-    after: 'After',
+    after: 'On hand / held then',
     time: 'When',
     kinds: {
       set: 'set',
@@ -267,17 +269,12 @@ const en = {
     deltaWrong: 'Enter a whole number other than zero, such as 5 or -3.',
   },
 
-  problem: (facts: ProblemFacts): string => {
-    const { code, available, held, detail, request_id } = facts
+  problem: ({ code, available, held, detail, request_id }: ProblemFacts): string => {
     switch (code) {
       case 'network':
         return 'The service cannot be reached. Check that it runs and that you are online, then try again.'
       case 'insufficient_stock':
-        return available === undefined
-          ? 'There is not enough left. Lower the quantity, or wait: units come back when somebody does not pay.'
-          : available === 0
-            ? 'It has just sold out. Units come back when somebody does not pay, so look again in a while.'
-            : `Only ${available} left, counting what is in your cart. Lower the quantity.`
+        return shortageInEnglish(available)
       case 'sku_not_found':
         return 'This is not on sale any more. Reload the page to see what is.'
       case 'reservation_not_found':
@@ -286,12 +283,16 @@ const en = {
         return 'It is paid already, so it cannot be released. If the goods came back, adjust the stock.'
       case 'already_released':
         return 'It was released before. There is nothing left to do.'
-      case 'reservation_expired':
-        return 'The time has run out. Order again if it is still there.'
       case 'stock_below_reserved':
-        return `Customers hold ${held ?? 'some'} of it, so no fewer can be on hand. Release holds first, or take away fewer.`
+        return held === 0
+          ? 'There are not that many on hand. Take away fewer.'
+          : `Customers hold ${held ?? 'some'} of it, so no fewer can be on hand. Release holds first, or take away fewer.`
       case 'stock_limit':
         return 'That is more than a SKU can count (2,000,000,000). Add fewer.'
+      case 'invalid_request':
+        return 'Something that was entered is too long, too big or not allowed. Correct it and try again.'
+      case 'balance_limit':
+        return 'An account cannot hold that much. Spend some first.'
       case 'customer_not_found':
         return 'This customer does not exist any more. Log in again.'
       case 'cart_limit':
@@ -303,12 +304,14 @@ const en = {
       case 'coupon_exhausted':
         return 'All of these coupons are gone. Others were faster.'
       case 'coupon_already_issued':
-        return 'You have this coupon already. Choose it below.'
+        return 'You have this coupon already, and it is used.'
       case 'coupon_already_used':
         return 'This coupon was used for another order. Choose another one, or none.'
       case 'order_not_found':
+      case 'payment_not_found':
       case 'not_found':
         return 'There is nothing here, or it is not yours.'
+      case 'reservation_expired':
       case 'order_not_awaiting_payment':
         return 'This order awaits no payment any more.'
       case 'order_already_paid':
@@ -337,6 +340,27 @@ const en = {
 
 export type Words = typeof en
 
+/** What the demo shop sells; a catalogue of one's own is shown as it is written. */
+const PRODUCT_TEXTS: Record<string, string> = {
+  'Canvas tote bag': '캔버스 토트백',
+  'Natural cotton, long handles, holds a week of groceries.': '천연 면 소재에 긴 손잡이, 일주일 장보기도 거뜬합니다.',
+  'Everyday T-shirt': '데일리 티셔츠',
+  'Mid-weight organic cotton. Runs true to size.': '적당한 두께의 유기농 면. 정사이즈로 나왔습니다.',
+  'Wool beanie': '울 비니',
+  'Merino rib knit, one size.': '메리노 울 골지 니트, 프리사이즈.',
+  'Pour-over coffee set': '핸드드립 커피 세트',
+  'Stoneware dripper, glass server and forty filters.': '도자기 드리퍼와 유리 서버, 필터 40장 구성.',
+  'House blend coffee, 250 g': '하우스 블렌드 커피 250 g',
+  'Roasted on Tuesdays. Chocolate, hazelnut, a little orange.':
+    '매주 화요일 로스팅. 초콜릿, 헤이즐넛, 은은한 오렌지 향.',
+  'Trail running shoes': '트레일 러닝화',
+  'Grippy, light, and happiest in mud.': '접지력 좋고 가벼운, 진흙길에 강한 러닝화.',
+  'Signed poster, numbered edition': '친필 서명 포스터, 넘버링 에디션',
+  'Risograph print, A2, edition of one hundred. One per wall, please.':
+    '리소그래프 인쇄, A2, 100장 한정. 벽 하나에 한 장씩.',
+  'Desk lamp, last season': '데스크 램프, 지난 시즌',
+  'Brass and black. These are the last ones.': '황동과 블랙. 마지막 수량입니다.',
+}
 const OPTION_NAMES: Record<string, string> = { size: '사이즈', color: '색상', grind: '분쇄도' }
 const OPTION_VALUES: Record<string, string> = {
   black: '블랙',
@@ -355,9 +379,7 @@ const ko: Words = {
   retry: '다시 시도',
   close: '닫기',
   skip: '본문으로 건너뛰기',
-  units: (n) => `${n}개`,
   moment: '잠시만요 …',
-  copy: 'ID 복사',
   offline: '실시간 연결이 끊겼습니다. 표시된 수량이 오래되었을 수 있으며, 다시 연결하고 있습니다.',
 
   shop: {
@@ -366,53 +388,55 @@ const ko: Words = {
     cart: '장바구니',
     cartWith: (n) => (n === 0 ? '장바구니, 비어 있음' : `장바구니, ${n}개`),
     orders: '주문',
-    lead: '재고는 실시간입니다. 다른 사람이 사면 바로 여기에 나타납니다.',
+    lead: '재고는 실시간으로 표시됩니다. 다른 사람이 구매하면 바로 반영됩니다.',
     none: '아직 판매 중인 상품이 없습니다.',
     noneNext: 'POST /v1/products로 상품을 만들거나, 빈 데이터베이스로 시작하면 데모 상품이 들어갑니다.',
+    more: '상품 더 보기',
     from: (price) => `${price}부터`,
     quantity: '수량',
     add: '장바구니에 담기',
     adding: '담는 중 …',
-    added: (what) => `${what}을(를) 장바구니에 담았습니다.`,
+    added: (what) => `장바구니에 담았습니다: ${what}`,
     toCart: '장바구니로 가기',
-    chooseOption: (name) => `${name} 선택`,
     available: (n) => `${n}개 남음`,
-    last: (n) => `마지막 ${n}개`,
+    last: (n) => `단 ${n}개 남음`,
     soldOut: '품절',
     noSuchCombination: '없는 조합입니다',
-    backInStock: (what) => `${what} 재고가 다시 들어왔습니다.`,
-    nowSoldOut: (what) => `${what}이(가) 방금 품절되었습니다.`,
+    backInStock: (what) => `재입고: ${what}`,
+    nowSoldOut: (what) => `방금 품절: ${what}`,
     bestSeller: '인기 상품',
+    productText: (text) => PRODUCT_TEXTS[text] ?? text,
     option: (name) => OPTION_NAMES[name] ?? name,
     optionValue: (value) => OPTION_VALUES[value] ?? value,
   },
 
   login: {
-    title: '누가 쇼핑하시나요?',
-    why: '이 상점은 시연용입니다. 누구라고 말하면 그대로 믿습니다. 실제 돈은 들지 않습니다.',
-    choose: '전에 왔던 사람',
-    orNew: '처음 온 사람',
+    title: '누구로 쇼핑하시겠어요?',
+    why: '시연용 상점이라 비밀번호 없이 이름만으로 로그인합니다. 실제 결제는 일어나지 않습니다.',
+    choose: '방문한 적이 있는 고객',
+    orNew: '처음 방문한 고객',
     name: '이름',
     enter: '쇼핑 시작',
-    needed: '먼저 누구인지 알려 주세요. 그다음 이어서 진행됩니다.',
+    needed: '로그인하면 내 정보를 볼 수 있습니다.',
     off: '이름으로 로그인하는 기능이 꺼져 있습니다. 운영자가 SHOP_DEMO_LOGIN=true로 켤 수 있습니다.',
     leave: '로그아웃',
     loggedOut: '로그인',
     balance: '잔액',
     topUp: (amount) => `${amount} 충전`,
-    toppedUp: (amount) => `잔액에 ${amount}을(를) 충전했습니다.`,
+    toppedUp: (amount) => `${amount} 충전이 완료되었습니다.`,
     account: '내 계정',
   },
 
   cart: {
     title: '장바구니',
     empty: '장바구니가 비어 있습니다.',
-    emptyNext: '마음에 드는 상품을 담아 보세요. 장바구니는 재고를 잡아 두지 않으니 서둘러 주문하는 것이 좋습니다.',
+    emptyNext:
+      '마음에 드는 상품을 담아 보세요. 장바구니에 담아도 재고가 확보되지는 않으니, 서둘러 주문하는 것이 좋습니다.',
     back: '상품 보기',
-    remove: (what) => `${what} 빼기`,
-    removeShort: '빼기',
-    fewer: '하나 줄이기',
-    more: '하나 늘리기',
+    remove: (what) => `${what} 삭제`,
+    removeShort: '삭제',
+    fewer: '수량 줄이기',
+    more: '수량 늘리기',
     each: (price) => `개당 ${price}`,
     subtotal: '소계',
     discount: '할인',
@@ -422,30 +446,29 @@ const ko: Words = {
     couponGet: '받기',
     couponGot: (code, number) => `${code} 쿠폰을 ${number}번째로 받았습니다.`,
     couponNone: '쿠폰 없음',
-    couponUsed: '사용함',
     off: (what) => `${what} 할인`,
-    checkout: '재고를 잡고 결제하기',
-    checkingOut: '재고를 잡는 중 …',
-    note: '결제하는 동안 모두 잡아 둡니다. 그동안 다른 사람은 살 수 없습니다.',
+    checkout: '재고 확보하고 결제하기',
+    checkingOut: '재고 확보 중 …',
+    note: '결제하는 동안 상품을 확보해 둡니다. 그동안 다른 사람은 살 수 없습니다.',
     problem: {
-      not_on_sale: '더 이상 판매하지 않습니다. 빼야 계속할 수 있습니다.',
-      sold_out: '방금 품절되었습니다. 빼거나 기다려 보세요. 누군가 결제하지 않으면 재고가 돌아옵니다.',
+      not_on_sale: '더 이상 판매하지 않습니다. 삭제해야 계속할 수 있습니다.',
+      sold_out: '방금 품절되었습니다. 삭제하거나 기다려 보세요. 누군가 결제하지 않으면 재고가 돌아옵니다.',
       insufficient_stock: (n) => `${n}개만 남았습니다. 수량을 줄여야 계속할 수 있습니다.`,
     },
   },
 
   order: {
     title: '주문',
-    held: '잡아 둔 재고',
+    held: '상품을 확보했습니다',
     timeLeft: (time) => `결제까지 ${time} 남음`,
     minutesLeft: (n) => `결제까지 ${n}분 남았습니다.`,
     secondsLeft: (n) => `결제까지 ${n}초 남았습니다.`,
-    until: (time) => `상점 시계로 ${time}까지`,
+    until: (time) => `상점 시각 기준 ${time}까지`,
     payBalance: '잔액으로 결제',
     payCard: '카드로 결제',
     paying: '결제 중 …',
     balanceIs: (amount) => `잔액은 ${amount}입니다.`,
-    balanceShort: (amount) => `${amount}이 모자랍니다. 지금 결제하면 실패하고 잡아 둔 재고도 풀립니다.`,
+    balanceShort: (amount) => `${amount} 부족합니다. 지금 결제하면 실패하고, 확보한 상품도 풀립니다.`,
     cardNote: '카드는 결제사 페이지에서 입력하고, 끝나면 여기로 돌아옵니다.',
     continueCard: '결제사에서 계속하기',
     cardWaits: '결제사가 기다리고 있거나 아직 결과를 알려 주지 않았습니다. 결과는 이 페이지에 저절로 나타납니다.',
@@ -455,7 +478,7 @@ const ko: Words = {
     none: '아직 주문이 없습니다.',
     history: '내 주문',
     placed: (time) => `${time} 주문`,
-    open: (id) => `주문 ${id} 열기`,
+    older: '이전 주문 더 보기',
     again: '상품으로 돌아가기',
     lines: '주문한 상품',
     coupon: (code) => `쿠폰 ${code}`,
@@ -472,17 +495,17 @@ const ko: Words = {
     explained: {
       awaiting_payment: '시간 안에 결제하면 구매가 확정됩니다.',
       paid: '감사합니다. 구매가 확정되었습니다.',
-      payment_failed: '결제된 금액은 없고 재고는 모두 돌려놓았습니다. 다시 주문해 주세요.',
-      cancelled: '결제된 금액은 없고 재고는 모두 돌려놓았습니다.',
-      expired: '결제 전에 시간이 끝났습니다. 재고는 모두 돌려놓았으니, 남아 있으면 다시 주문해 주세요.',
-      refund_required: '받을 수 없는 돈이 들어왔습니다. 돌려 드리니 따로 하실 일은 없습니다.',
+      payment_failed: '결제된 금액은 없으며, 상품은 다시 판매됩니다. 원하시면 다시 주문해 주세요.',
+      cancelled: '결제된 금액은 없으며, 상품은 다시 판매됩니다.',
+      expired: '결제 시간이 지나 주문이 만료되었습니다. 상품은 다시 판매되니, 남아 있으면 다시 주문해 주세요.',
+      refund_required: '이 주문에 쓸 수 없는 금액이 결제되었습니다. 환불해 드리니 따로 하실 일은 없습니다.',
       refunded: '전액 환불되었습니다.',
       partially_refunded: '일부가 환불되었습니다.',
     },
     failure: {
-      insufficient_balance: '잔액이 모자랐습니다.',
+      insufficient_balance: '잔액이 부족했습니다.',
       card_declined:
-        '카드가 거절되었습니다. 다시 시도하거나 다른 카드를 쓰세요. 시간이 끝날 때까지 재고는 잡혀 있습니다.',
+        '카드가 거절되었습니다. 다시 시도하거나 다른 카드를 쓰세요. 결제 시간이 끝날 때까지 상품은 확보되어 있습니다.',
       card_blocked: '사용할 수 없는 카드입니다.',
       cancelled_by_buyer: '결제를 취소하셨습니다.',
       other: '결제에 실패했습니다.',
@@ -496,14 +519,14 @@ const ko: Words = {
     loginWhy: '“admin” 권한이 있는 API 키를 이 브라우저의 세션으로 바꿉니다. 키는 저장하지 않습니다.',
     key: 'API 키',
     enter: '로그인',
-    open: '열린 상태: 아직 API 키가 없어 이 컴퓨터에서는 로그인이 필요 없습니다',
+    open: 'API 키가 아직 없어 이 컴퓨터에서는 로그인 없이 쓸 수 있습니다',
     as: (name) => `키 “${name}”`,
     leave: '로그아웃',
     now: '지금',
     pending: '대기 중인 예약',
     pendingMax: (n) => `${n} 이상`,
     overview: '현황',
-    overdue: '만료, 정리 전',
+    overdue: '만료 (정리 전)',
     perMinute: '/ 분',
     lastMinute: '최근 1분',
     reservations: '예약',
@@ -514,8 +537,8 @@ const ko: Words = {
     rates: '처리량',
     ratesNote: '각 시점 직전 60초 동안의 건수이며, 응답한 프로세스의 값입니다.',
     ratesEmpty: '이 페이지가 열려 있는 동안 그래프가 채워집니다.',
-    ratesTable: '최근 값을 표로 보기',
-    sweeper: '만료 정리기',
+    ratesTable: '최근 값을 숫자로 보기',
+    sweeper: '만료 처리기',
     sweeperWell: '정상 동작',
     sweeperStalled: '멈춤',
     sweeperStalledNext:
@@ -523,7 +546,7 @@ const ko: Words = {
     sweeperOff: '아직 실행된 적 없음',
     sweeperOffNext: 'EXPIRY_CRON이 “off”이거나 방금 시작했습니다. “npm run cli -- sweep”으로 한 번 실행할 수 있습니다.',
     setAside: '보류',
-    setAsideNext: '혼자서는 만료되지 못해 나중에 다시 시도합니다. “npm run cli -- status”가 어떤 것인지 알려 줍니다.',
+    setAsideNext: '만료 처리에 실패해 나중에 다시 시도합니다. “npm run cli -- status”가 어떤 것인지 알려 줍니다.',
     instance: '인스턴스',
     lastRun: '마지막 실행',
     expired: '만료',
@@ -533,20 +556,20 @@ const ko: Words = {
     stock: '재고',
     stockEmpty: '아직 재고가 없습니다.',
     stockEmptyNext: 'PUT /v1/stock/{sku}로 SKU를 만들거나 파일을 가져오세요: npm run cli -- stock import FILE.csv',
-    filter: 'SKU로 거르기',
+    filter: 'SKU 필터',
     noMatch: '표시된 SKU 중에는 없습니다. 위 검색은 전체 이름으로 모든 SKU를 찾습니다.',
     sku: 'SKU',
     available: '판매 가능',
-    held: '예약됨',
+    held: '예약 중',
     onHand: '보유',
     trend: '추이',
-    trendOf: (sku, from, to) => `${sku}: 판매 가능 수량이 ${from}에서 ${to}로 바뀜`,
+    trendOf: (sku, from, to) => `${sku}: 판매 가능 수량 ${from} → ${to}`,
     more: '더 보기',
     details: (sku) => `${sku} 자세히`,
     detailsShort: '자세히',
     holds: '대기 중인 예약',
     holdsEmpty: '지금은 예약이 없습니다.',
-    holdsShown: (n) => `최근 ${n}건을 표시합니다.`,
+    holdsShown: (n, all) => `전체 ${all}건 중 최근 ${n}건`,
     reservation: '예약',
     customer: '고객',
     what: '내용',
@@ -557,30 +580,34 @@ const ko: Words = {
     releaseSure: '해제할까요? 지금 결제 중인 사람은 거절됩니다.',
     releaseYes: '해제',
     keep: '그대로 두기',
-    released: (id) => `예약 ${id}을(를) 해제했습니다. 다시 판매할 수 있습니다.`,
+    released: (id) => `예약 해제 완료: ${id}. 다시 판매할 수 있습니다.`,
     search: '검색',
     searchFor: '주문, 예약 또는 SKU',
     searchHint: '주문이나 예약의 ID, 참조 번호, 또는 SKU를 그대로 입력하세요.',
     searching: '검색 중 …',
-    nothing: (what) => `“${what}”을(를) 찾을 수 없습니다.`,
+    nothing: (what) => `“${what}” 검색 결과가 없습니다.`,
     nothingNext: 'ID는 전체가 일치해야 하고 SKU는 대소문자를 구분합니다. 빠진 글자가 없는지 확인하세요.',
     order: '주문',
     status: '상태',
     reference: '참조',
-    created: '생성',
-    expires: '종료',
-    closed: '닫힘',
+    created: '생성 시각',
+    closed: '종료 시각',
     reason: '사유',
     total: '합계',
     payments: '결제',
+    notChosen: '아직 선택 안 함',
+    methods: { balance: '잔액', card: '카드', external: '외부 결제' },
+    paymentStatuses: { paid: '완료', pending: '진행 중', failed: '실패' },
+    owed: '환불해야 함',
     none: '–',
     ledger: '원장',
-    ledgerNote: '이 SKU의 모든 수량 변화, 최신순입니다.',
+    ledgerNote: '이 SKU의 모든 수량 변화를 최신순으로 보여 줍니다.',
+    older: '이전 기록 더 보기',
     seq: '#',
     kind: '종류',
     stockChange: '보유',
-    heldChange: '예약됨',
-    after: '이후',
+    heldChange: '예약',
+    after: '이후 보유 / 예약',
     time: '시각',
     kinds: { set: '설정', adjust: '조정', reserve: '예약', confirm: '판매', release: '해제', expire: '만료' },
     statuses: { pending: '대기', confirmed: '확정', released: '해제', expired: '만료' },
@@ -598,11 +625,7 @@ const ko: Words = {
       case 'network':
         return '서비스에 연결할 수 없습니다. 서비스와 인터넷 연결을 확인한 뒤 다시 시도하세요.'
       case 'insufficient_stock':
-        return available === undefined
-          ? '재고가 모자랍니다. 수량을 줄이거나 기다려 보세요. 누군가 결제하지 않으면 재고가 돌아옵니다.'
-          : available === 0
-            ? '방금 품절되었습니다. 누군가 결제하지 않으면 재고가 돌아오니 잠시 뒤 다시 보세요.'
-            : `장바구니에 담은 것을 포함해 ${available}개만 남았습니다. 수량을 줄이세요.`
+        return shortageInKorean(available)
       case 'sku_not_found':
         return '더 이상 판매하지 않습니다. 페이지를 새로 고쳐 판매 중인 상품을 확인하세요.'
       case 'reservation_not_found':
@@ -611,29 +634,35 @@ const ko: Words = {
         return '이미 결제되어 해제할 수 없습니다. 상품이 돌아왔다면 재고를 조정하세요.'
       case 'already_released':
         return '이미 해제되었습니다. 더 할 일은 없습니다.'
-      case 'reservation_expired':
-        return '시간이 끝났습니다. 남아 있으면 다시 주문하세요.'
       case 'stock_below_reserved':
-        return `고객이 ${held ?? '일부'}개를 예약 중이라 그보다 적게 둘 수 없습니다. 예약을 먼저 해제하거나 덜 빼세요.`
+        return held === 0
+          ? '보유 수량보다 많이 뺄 수 없습니다. 더 적게 빼세요.'
+          : `고객이 ${held ?? '일부'}개를 예약 중이라 그보다 적게 둘 수 없습니다. 예약을 먼저 해제하거나 더 적게 빼세요.`
       case 'stock_limit':
         return 'SKU가 셀 수 있는 수(2,000,000,000)를 넘습니다. 더 적게 더하세요.'
+      case 'invalid_request':
+        return '입력한 내용이 너무 길거나 크거나 허용되지 않습니다. 고친 뒤 다시 시도하세요.'
+      case 'balance_limit':
+        return '잔액이 한도를 넘습니다. 먼저 일부를 사용하세요.'
       case 'customer_not_found':
         return '이 고객은 더 이상 없습니다. 다시 로그인하세요.'
       case 'cart_limit':
-        return '장바구니가 가득 찼습니다. 먼저 주문하거나 일부를 빼세요.'
+        return '장바구니가 가득 찼습니다. 먼저 주문하거나 일부를 삭제하세요.'
       case 'cart_empty':
         return '장바구니가 비어 있습니다. 먼저 상품을 담으세요.'
       case 'coupon_not_found':
-        return '사용할 수 있는 쿠폰이 아닙니다. 대소문자를 포함해 코드를 확인하세요.'
+        return '사용할 수 있는 쿠폰이 아닙니다. 대소문자까지 맞는지 코드를 확인하세요.'
       case 'coupon_exhausted':
-        return '쿠폰이 모두 소진되었습니다. 다른 분들이 더 빨랐습니다.'
+        return '선착순 쿠폰이 모두 소진되었습니다.'
       case 'coupon_already_issued':
-        return '이미 받은 쿠폰입니다. 아래에서 고르세요.'
+        return '이미 받아서 사용한 쿠폰입니다.'
       case 'coupon_already_used':
-        return '다른 주문에 쓴 쿠폰입니다. 다른 쿠폰을 고르거나 쿠폰 없이 진행하세요.'
+        return '다른 주문에 쓴 쿠폰입니다. 다른 쿠폰을 선택하거나 쿠폰 없이 진행하세요.'
       case 'order_not_found':
+      case 'payment_not_found':
       case 'not_found':
         return '찾을 수 없거나 본인의 것이 아닙니다.'
+      case 'reservation_expired':
       case 'order_not_awaiting_payment':
         return '이 주문은 더 이상 결제를 기다리지 않습니다.'
       case 'order_already_paid':
@@ -655,9 +684,25 @@ const ko: Words = {
       case 'database_unavailable':
         return '데이터베이스가 응답하지 않습니다. 몇 초 뒤 다시 시도하세요. 두 번 처리되지는 않습니다.'
       default:
-        return `${detail || '서비스 쪽에서 문제가 생겼습니다.'} (${code}, 요청 ${request_id})`
+        return `요청을 처리하지 못했습니다. 다시 시도해 보고, 계속되면 알려 주세요. (${code}, 요청 ${request_id})`
     }
   },
+}
+
+/** @param available what is left of the one thing that is short; undefined if several are */
+function shortageInEnglish(available: number | undefined): string {
+  if (available === undefined)
+    return 'There is not enough left. Lower the quantity, or wait: units come back when somebody does not pay.'
+  if (available === 0)
+    return 'It has just sold out. Units come back when somebody does not pay, so look again in a while.'
+  return `Only ${available} left, counting what is in your cart. Lower the quantity.`
+}
+
+function shortageInKorean(available: number | undefined): string {
+  if (available === undefined)
+    return '재고가 부족합니다. 수량을 줄이거나 기다려 보세요. 누군가 결제하지 않으면 재고가 돌아옵니다.'
+  if (available === 0) return '방금 품절되었습니다. 누군가 결제하지 않으면 재고가 돌아오니 잠시 뒤 다시 보세요.'
+  return `장바구니에 담은 것을 포함해 ${available}개만 남았습니다. 수량을 줄이세요.`
 }
 
 export const WORDS: Record<Language, Words> = { en, ko }

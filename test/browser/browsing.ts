@@ -1,4 +1,11 @@
-import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core'
+import {
+  chromium,
+  type Browser,
+  type BrowserContext,
+  type BrowserContextOptions,
+  type Locator,
+  type Page,
+} from 'playwright-core'
 
 /** A browser, and what is asked of every page whatever a test does with it. */
 
@@ -11,8 +18,12 @@ const LOOK_MS = 50
 export type Browsing = {
   /** A page of somebody who has not been here before. */
   visit(url: string, options?: BrowserContextOptions): Promise<Page>
-  /** Everything that a page complained of: errors, refused scripts and styles, failed requests that it did not expect. */
+  /** Another page of the same one, in another tab. */
+  beside(page: Page, url: string): Promise<Page>
+  /** Everything that a page complained of: errors, refused scripts and styles; and what it asked of any other server. */
   complaints: string[]
+  /** Closes all pages: what stays open goes on asking. */
+  leave(): Promise<void>
   close(): Promise<void>
 }
 
@@ -21,20 +32,31 @@ export async function openBrowser(): Promise<Browsing> {
   const args = process.getuid?.() === 0 ? ['--no-sandbox'] : []
   const browser: Browser = await chromium.launch({ executablePath: EXECUTABLE, args })
   const complaints: string[] = []
+  async function open(context: BrowserContext, url: string): Promise<Page> {
+    const page = await context.newPage()
+    page.on('pageerror', (error) => complaints.push(error.message))
+    page.on('console', (message) => {
+      // What a test has the service refuse is said by the browser too.
+      if (message.type() === 'error' && !message.text().startsWith('Failed to load resource'))
+        complaints.push(message.text())
+    })
+    page.on('request', (request) => {
+      const { protocol, origin } = new URL(request.url())
+      if (protocol.startsWith('http') && origin !== new URL(url).origin) complaints.push(`asked ${request.url()}`)
+    })
+    await page.goto(url)
+    return page
+  }
   return {
     complaints,
     async visit(url, options = {}) {
       const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, locale: 'en-US', ...options })
       context.setDefaultTimeout(PATIENCE_MS)
-      const page = await context.newPage()
-      page.on('pageerror', (error) => complaints.push(error.message))
-      page.on('console', (message) => {
-        // What a test has the service refuse is said by the browser too.
-        if (message.type() === 'error' && !message.text().startsWith('Failed to load resource'))
-          complaints.push(message.text())
-      })
-      await page.goto(url)
-      return page
+      return open(context, url)
+    },
+    beside: (page, url) => open(page.context(), url),
+    async leave() {
+      await Promise.all(browser.contexts().map((context) => context.close()))
     },
     close: () => browser.close(),
   }
@@ -56,6 +78,16 @@ export async function mark(page: Page): Promise<void> {
 
 export function isSame(page: Page): Promise<boolean> {
   return page.evaluate(() => 'is_marked' in globalThis)
+}
+
+/** A SKU's row in the console. */
+export function rowOf(page: Page, sku: string): Locator {
+  return page.getByRole('row').filter({ has: page.getByRole('rowheader', { name: sku, exact: true }) })
+}
+
+/** What the console shows of a SKU: available, held, on hand. */
+export async function numbersOf(page: Page, sku: string): Promise<number[]> {
+  return (await rowOf(page, sku).getByRole('cell').allTextContents()).slice(1, 4).map(Number)
 }
 
 /** How much of what was shown moved about without anybody having done anything, as browsers reckon it; 0 is nothing. */

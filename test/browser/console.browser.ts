@@ -9,7 +9,9 @@ import {
   isSame,
   layoutShift,
   mark,
+  numbersOf,
   openBrowser,
+  rowOf,
   type Browsing,
 } from './browsing.ts'
 import { startService, type Service } from './service.ts'
@@ -25,19 +27,16 @@ beforeAll(async () => {
   service = await startService()
   browsing = await openBrowser()
 })
-afterEach(() => expect(browsing.complaints.splice(0)).toEqual([]))
+afterEach(async () => {
+  await browsing.leave()
+  expect(browsing.complaints.splice(0)).toEqual([])
+})
 afterAll(async () => {
   await browsing?.close()
   await service?.stop()
 })
 
 const visit = (options: Parameters<Browsing['visit']>[1] = {}) => browsing.visit(`${service.base}/console`, options)
-
-/** A SKU's row, and what is in it: available, held, on hand. */
-const rowOf = (page: Page, sku: string) =>
-  page.getByRole('row').filter({ has: page.getByRole('rowheader', { name: sku, exact: true }) })
-const numbersOf = async (page: Page, sku: string) =>
-  (await rowOf(page, sku).getByRole('cell').allTextContents()).slice(1, 4).map(Number)
 
 /** Holds units as another client does. */
 async function hold(sku: string, quantity: number, more: { reference?: string; ttl_seconds?: number } = {}) {
@@ -84,6 +83,106 @@ test('a pending hold shows what is left of it, and is released after one has sai
   await row.waitFor({ state: 'detached' })
   const { data } = await service.client.GET('/v1/reservations/{id}', { params: { path: { id } } })
   expect(data).toMatchObject({ status: 'released', release_reason: 'released in the console' })
+})
+
+test('a refusal is counted, and the rates are drawn and told in words', async () => {
+  const page = await visit()
+  const lines = [{ sku: 'TEE-BLK-XL', quantity: 1 }]
+  const { response } = await service.client.POST('/v1/reservations', { body: { lines } })
+  expect(response.status).toBe(409)
+  await page.locator('.tile').filter({ hasText: 'Refusals' }).getByText('1').waitFor()
+  const rates = page.getByRole('region', { name: 'Rates' })
+  await rates.getByText('Counts of the sixty seconds before each moment').waitFor()
+  await eventually(async () => (await drawnIn(page, '--series-1')) > 0)
+  await rates.getByText('The last values as numbers').click()
+  expect(
+    await rates.locator('.facts > div').filter({ hasText: 'Refusals' }).getByRole('definition').textContent(),
+  ).toBe('1')
+})
+
+/** How much of the chart has a colour of the style sheet. */
+function drawnIn(page: Page, name: string): Promise<number> {
+  return page.evaluate((variable) => {
+    const pixel = document.createElement('canvas').getContext('2d')!
+    pixel.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(variable)
+    pixel.fillRect(0, 0, 1, 1)
+    const [r, g, b] = pixel.getImageData(0, 0, 1, 1).data
+    const chart = document.querySelector<HTMLCanvasElement>('.chart canvas')!
+    const { data } = chart.getContext('2d')!.getImageData(0, 0, chart.width, chart.height)
+    let pixels = 0
+    for (let at = 0; at < data.length; at += 4) {
+      if (data[at] === r && data[at + 1] === g && data[at + 2] === b && data[at + 3] === 255) pixels += 1
+    }
+    return pixels
+  }, name)
+}
+
+test('a hold is found and released by keyboard alone, and the keyboard stays where it was', async () => {
+  const { id } = await hold('BLEND-250-FILTER', 2)
+  const page = await visit()
+  await page
+    .getByRole('row')
+    .filter({ hasText: id.slice(-8) })
+    .waitFor()
+  const press = async (key: string, name: string) => {
+    for (let presses = 0; presses < 120; presses++) {
+      await page.keyboard.press(key)
+      if ((await focused(page)) === name) return
+    }
+    throw new Error(`the keyboard does not get to ${name}`)
+  }
+  await press('Tab', 'Skip to content')
+  await page.keyboard.press('Enter')
+  await press('Tab', 'Order, reservation or SKU')
+  await page.keyboard.type(id)
+  await page.keyboard.press('Enter')
+  await dialogOf(page).getByText('2 × BLEND-250-FILTER').waitFor()
+  await page.keyboard.press('Escape')
+  await dialogOf(page).waitFor({ state: 'hidden' })
+  expect(await focused(page)).toBe('Order, reservation or SKU')
+  await press('Tab', `Release reservation ${id.slice(-8)}`)
+  await page.keyboard.press('Enter')
+  await press('Tab', 'Keep')
+  await page.keyboard.press('Enter')
+  await eventually(async () => (await focused(page)) === `Release reservation ${id.slice(-8)}`)
+  await page.keyboard.press('Enter')
+  // The question has the focus.
+  await eventually(async () => (await focused(page)) === 'Release')
+  await page.keyboard.press('Enter')
+  await page
+    .getByRole('row')
+    .filter({ hasText: id.slice(-8) })
+    .waitFor({ state: 'detached' })
+  await eventually(() => page.evaluate(() => document.activeElement?.getAttribute('aria-labelledby') === 'holds'))
+})
+
+/** What has the focus, by its name. */
+function focused(page: Page): Promise<string> {
+  return page.evaluate(() => {
+    const { activeElement: at } = document
+    const label = (at as HTMLInputElement | null)?.labels?.[0]?.textContent
+    return (at?.getAttribute('aria-label') ?? label ?? at?.textContent ?? '').trim()
+  })
+}
+
+test('what is open in front goes on with what others do, and its history goes back to the beginning', async () => {
+  const one = { lines: [{ sku: 'BLEND-250-ESPRESSO', quantity: 1 }] }
+  const { data: made } = await service.client.POST('/v1/reservations/batch', {
+    body: { reservations: Array.from({ length: 60 }, () => one) },
+  })
+  const ids = made!.results.map((result) => ('reservation' in result ? result.reservation.id : ''))
+  const page = await visit()
+  await searchFor(page, 'BLEND-250-ESPRESSO')
+  const entries = dialogOf(page).locator('tbody tr')
+  await eventually(async () => (await entries.count()) === 50)
+  await dialogOf(page).getByRole('button', { name: 'Show older ones' }).click()
+  await eventually(async () => (await entries.count()) === 61)
+  expect(await entries.last().textContent()).toMatch(/^1set/)
+  expect(await dialogOf(page).getByRole('button', { name: 'Show older ones' }).isVisible()).toBe(false)
+  await service.client.POST('/v1/reservations/{id}/confirm', { params: { path: { id: ids[0]! } } })
+  await entries.first().getByText('sold').waitFor()
+  expect(await entries.count()).toBe(62)
+  await service.client.POST('/v1/reservations/release', { body: { ids: ids.slice(1) } })
 })
 
 test('a hold that runs out is seen to go, and its units to come back', async () => {
@@ -138,6 +237,7 @@ test('a SKU, a reservation, an order and a reference are found by what they are 
     .getByRole('heading', { name: `Order ${order!.id}` })
     .waitFor()
   await dialogOf(page).getByText('Awaiting payment').waitFor()
+  await dialogOf(page).getByText('not chosen yet').waitFor()
   await dialogOf(page).getByRole('button', { name: 'Reservation', exact: true }).click()
   await dialogOf(page)
     .getByRole('heading', { name: `Reservation ${order!.reservation_id}` })
@@ -193,8 +293,11 @@ test('while the service does not answer the page says so, and goes on when it do
   await eventually(async () => !(await page.getByText('The service cannot be reached.').first().isVisible()))
 })
 
+const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 }
+
 describe.each([
-  ['a phone', { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 }],
+  ['a phone', PHONE],
+  ['a phone in Korean and in the dark', { ...PHONE, locale: 'ko-KR', colorScheme: 'dark' as const }],
   ['a screen in Korean', { locale: 'ko-KR' }],
   ['a dark screen', { colorScheme: 'dark' as const }],
 ])('on %s', (_, options) => {

@@ -5,7 +5,7 @@ import type { Reservation } from '../../client/client.ts'
 import type { Stats } from '../shapes.ts'
 import type { ProblemFacts } from '../words.ts'
 import { ratesOf, type Rates } from './outcomes.ts'
-import { api, noticeEnd } from './session.ts'
+import { api } from './session.ts'
 
 /** What the service does: its statistics as they come, and the holds that are pending. */
 
@@ -14,7 +14,8 @@ export type Sample = { at: number; rates: Rates }
 
 const STATS_MS = 2000
 const HOLDS_MS = 2500
-const HOLDS_SHOWN = 50
+/** As many as are listed. */
+export const HOLDS_SHOWN = 50
 /** Ten minutes. */
 const SAMPLES_MAX = 300
 
@@ -27,7 +28,7 @@ export const holds_problem = signal<ProblemFacts | undefined>(undefined)
 export async function readStats(): Promise<void> {
   const answer = await ask(() => api.GET('/v1/stats'))
   stats_problem.value = answer.ok ? undefined : answer.problem
-  if (!answer.ok) return noticeEnd(answer.problem)
+  if (!answer.ok) return
   stats.value = answer.value
   const sample = { at: serverNow() / 1000, rates: ratesOf(answer.value.last_minute) }
   samples.value = [...samples.value, sample].slice(-SAMPLES_MAX)
@@ -38,7 +39,6 @@ export async function readHolds(): Promise<void> {
   const answer = await ask(() => api.GET('/v1/reservations', { params: { query } }))
   holds_problem.value = answer.ok ? undefined : answer.problem
   if (answer.ok) holds.value = answer.value.data
-  else noticeEnd(answer.problem)
 }
 
 /** Reads both again and again while the page is seen. @returns ends it */
@@ -47,8 +47,8 @@ export function followActivity(): () => void {
   return () => ends.forEach((end) => end())
 }
 
-/** The next one begins so long after the last has ended, however long that took. */
-function repeat(work: () => Promise<void>, pause_ms: number): () => void {
+/** Works again and again while the page is seen; the next turn begins so long after the last has ended, however long that took. */
+export function repeat(work: () => Promise<void>, pause_ms: number): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined
   let ended = false
   const run = async () => {

@@ -7,7 +7,7 @@ import { Button } from '../parts/button.tsx'
 import { Notice, ProblemNotice } from '../parts/notice.tsx'
 import type { ProblemFacts } from '../words.ts'
 import { refresh } from './search.ts'
-import { api, noticeEnd } from './session.ts'
+import { api } from './session.ts'
 
 /** Adds to or takes from the stock of a SKU. */
 export function Adjust({ sku }: { sku: string }) {
@@ -82,10 +82,8 @@ function useAdjustment(sku: string) {
     const header = newKey()
     const answer = await ask(() => api.POST('/v1/stock/adjustments', { params: { header }, body }))
     busy.value = false
-    if (!answer.ok) {
-      problem.value = answer.problem
-      return noticeEnd(answer.problem)
-    }
+    problem.value = answer.ok ? undefined : answer.problem
+    if (!answer.ok) return
     delta.value = ''
     reason.value = ''
     done.value = words.value.console.adjusted(sku, count(answer.value.items[0]!.stock, language.value))

@@ -7,16 +7,21 @@ import { language, words } from '../language.ts'
 import { Button } from '../parts/button.tsx'
 import { Notice, ProblemNotice } from '../parts/notice.tsx'
 import type { Order } from '../shapes.ts'
+import { repeat } from './activity.ts'
 import { Adjust } from './adjust.tsx'
 import { linesOf, Remaining } from './holds.tsx'
 import { watched } from './levels.ts'
 import { Release } from './release.tsx'
-import { dismiss, found, refresh, search, type Found } from './search.ts'
+import { dismiss, found, refresh, search, showOlder, type Found } from './search.ts'
+
+/** What is shown is read again so often: others go on meanwhile. */
+const FOLLOW_MS = 2000
 
 /** What was searched for, in front of the rest. */
 export function Details() {
   const dialog = useRef<HTMLDialogElement>(null)
   const shown = found.value
+  useEffect(() => repeat(refresh, FOLLOW_MS), [])
   useEffect(() => {
     const element = dialog.current
     if (element === null) return
@@ -50,7 +55,9 @@ function titleOf(shown: Found): string {
     case 'order':
       return `${say.order} ${shown.order.id}`
     case 'reservations':
-      return shown.reservations.length === 1 ? `${say.reservation} ${shown.reservations[0]!.id}` : say.reservation
+      return shown.reservations.length === 1
+        ? `${say.reservation} ${shown.reservations[0]!.id}`
+        : `${say.reference} ${shown.asked}`
     case 'nothing':
     case 'problem':
       return shown.asked
@@ -61,15 +68,33 @@ function Content({ shown }: { shown: Found }) {
   const { console: say } = words.value
   switch (shown.kind) {
     case 'sku':
-      return <Sku level={watched.value?.get(shown.level.sku)?.value.level ?? shown.level} ledger={shown.ledger} />
+      return (
+        <Sku
+          key={shown.asked}
+          level={watched.value?.get(shown.asked)?.value.level ?? shown.level}
+          ledger={shown.ledger}
+          has_older={shown.older !== null}
+        />
+      )
     case 'order':
       return <OrderFacts order={shown.order} />
     case 'reservations':
       return (
         <>
-          {shown.reservations.map((reservation) => (
-            <ReservationFacts key={reservation.id} reservation={reservation} />
-          ))}
+          {shown.reservations.length === 1 ? (
+            <ReservationFacts reservation={shown.reservations[0]!} />
+          ) : (
+            shown.reservations.map((reservation) => (
+              <div class="each" key={reservation.id}>
+                <h3>
+                  <Button look="link" onPress={() => void search(reservation.id)}>
+                    {reservation.id}
+                  </Button>
+                </h3>
+                <ReservationFacts reservation={reservation} />
+              </div>
+            ))
+          )}
         </>
       )
     case 'problem':
@@ -98,7 +123,7 @@ function Fact({ name, children, big = false }: { name: string; children: Compone
   )
 }
 
-function Sku({ level, ledger }: { level: Level; ledger: readonly LedgerEntry[] }) {
+function Sku({ level, ledger, has_older }: { level: Level; ledger: readonly LedgerEntry[]; has_older: boolean }) {
   const { console: say } = words.value
   const number = (n: number) => count(n, language.value)
   return (
@@ -120,7 +145,7 @@ function Sku({ level, ledger }: { level: Level; ledger: readonly LedgerEntry[] }
         <p class="soft small">{say.ledgerNote}</p>
       </div>
       <div class="scroll" tabIndex={0} role="region" aria-labelledby="ledger">
-        <table class="table">
+        <table class="table cards of-ledger">
           <thead>
             <tr>
               <th scope="col">{say.seq}</th>
@@ -140,24 +165,41 @@ function Sku({ level, ledger }: { level: Level; ledger: readonly LedgerEntry[] }
           </thead>
           <tbody>
             {ledger.map((entry) => (
-              <tr key={entry.seq}>
-                <td class="number">{entry.seq}</td>
-                <td>{say.kinds[entry.kind]}</td>
-                <td class="right">{signed(entry.stock_delta)}</td>
-                <td class="right">{signed(entry.reserved_delta)}</td>
-                <td class="right">
-                  {number(entry.stock_after)} / {number(entry.reserved_after)}
-                </td>
-                <td class="code">
-                  <Reference entry={entry} />
-                </td>
-                <td class="number">{when(entry.created_at, language.value, now.value)}</td>
-              </tr>
+              <LedgerRow key={entry.seq} entry={entry} />
             ))}
           </tbody>
         </table>
       </div>
+      {has_older ? (
+        <Button look="little" onPress={() => void showOlder()}>
+          {say.older}
+        </Button>
+      ) : null}
     </>
+  )
+}
+
+function LedgerRow({ entry }: { entry: LedgerEntry }) {
+  const { console: say } = words.value
+  const number = (n: number) => count(n, language.value)
+  return (
+    <tr>
+      <td class="number">{entry.seq}</td>
+      <td>{say.kinds[entry.kind]}</td>
+      <td class="right" data-label={say.stockChange}>
+        {signed(entry.stock_delta)}
+      </td>
+      <td class="right" data-label={say.heldChange}>
+        {signed(entry.reserved_delta)}
+      </td>
+      <td class="right" data-label={say.after}>
+        {number(entry.stock_after)} / {number(entry.reserved_after)}
+      </td>
+      <td class="code">
+        <Reference entry={entry} />
+      </td>
+      <td class="number">{when(entry.created_at, language.value, now.value)}</td>
+    </tr>
   )
 }
 
@@ -216,6 +258,15 @@ function ReservationFacts({ reservation }: { reservation: Reservation }) {
   )
 }
 
+/** Such as `Card, failed (card_declined)`; a code as it is, for it is what the gateway is asked about. */
+function paymentText({ method, status, failure_code, owed_amount }: Order['payments'][number]): string {
+  const { console: say } = words.value
+  if (method === null) return say.notChosen
+  const what = `${say.methods[method]}, ${say.paymentStatuses[status]}`
+  const why = owed_amount > 0 ? say.owed : failure_code
+  return why === null ? what : `${what} (${why})`
+}
+
 function OrderFacts({ order }: { order: Order }) {
   const { console: say, order: names } = words.value
   const time = (iso: string) => when(iso, language.value, now.value)
@@ -228,16 +279,25 @@ function OrderFacts({ order }: { order: Order }) {
         </Fact>
         <Fact name={say.total}>{cash(order.total)}</Fact>
         <Fact name={say.created}>{time(order.created_at)}</Fact>
-        <Fact name={say.expires}>
-          {order.status === 'awaiting_payment' ? <Remaining until={order.expires_at} /> : time(order.expires_at)}
-        </Fact>
+        {order.status === 'awaiting_payment' ? (
+          <Fact name={say.remaining}>
+            <Remaining until={order.expires_at} />
+          </Fact>
+        ) : (
+          <Fact name={say.closed}>{time(order.closed_at ?? order.paid_at ?? order.expires_at)}</Fact>
+        )}
+        {order.discount === 0 ? null : (
+          <Fact name={words.value.cart.discount}>
+            −{cash(order.discount)} {order.coupon_code}
+          </Fact>
+        )}
         <Fact name={say.customer}>{order.customer_id}</Fact>
         <Fact name={say.payments}>
-          {order.payments
-            .map(({ method, status, failure_code }) =>
-              [method ?? say.none, status, failure_code].filter(Boolean).join(' '),
-            )
-            .join(', ') || say.none}
+          {order.payments.map((payment) => (
+            <span class="row" key={payment.id}>
+              {paymentText(payment)}
+            </span>
+          ))}
         </Fact>
       </Facts>
       <ul class="stack small">

@@ -1,22 +1,28 @@
+import { useRef } from 'preact/hooks'
 import { now } from '../clock.ts'
 import type { Reservation } from '../../client/client.ts'
-import { clockTime, secondsLeft, shortId } from '../format.ts'
-import { words } from '../language.ts'
+import { clockTime, count, secondsLeft, shortId } from '../format.ts'
+import { language, words } from '../language.ts'
 import { Button } from '../parts/button.tsx'
 import { ProblemNotice } from '../parts/notice.tsx'
-import { holds, holds_problem, readHolds } from './activity.ts'
+import { holds, holds_problem, HOLDS_SHOWN, readHolds, stats } from './activity.ts'
 import { Release } from './release.tsx'
 import { search } from './search.ts'
 
 /** Who holds what at the moment, and for how long still. */
 export function Holds() {
   const { console: say } = words.value
+  const frame = useRef<HTMLElement>(null)
   const all = holds.value
+  const number = (n: number) => count(n, language.value)
+  const pending = stats.value?.pending ?? 0
   return (
-    <section class="panel" aria-labelledby="holds">
+    <section class="panel" aria-labelledby="holds" tabIndex={-1} ref={frame}>
       <div class="panel-head">
         <h2 id="holds">{say.holds}</h2>
-        {all === undefined || all.length === 0 ? null : <p class="soft small">{say.holdsShown(all.length)}</p>}
+        {all !== undefined && all.length >= HOLDS_SHOWN && pending > all.length ? (
+          <p class="soft small">{say.holdsShown(number(all.length), number(pending))}</p>
+        ) : null}
       </div>
       <ProblemNotice problem={holds_problem.value} onRetry={() => void readHolds()} />
       {all === undefined ? (
@@ -24,17 +30,17 @@ export function Holds() {
       ) : all.length === 0 ? (
         <p class="soft">{say.holdsEmpty}</p>
       ) : (
-        <Table all={all} />
+        <Table all={all} onReleased={() => frame.current?.focus()} />
       )}
     </section>
   )
 }
 
-function Table({ all }: { all: readonly Reservation[] }) {
+function Table({ all, onReleased }: { all: readonly Reservation[]; onReleased: () => void }) {
   const { console: say } = words.value
   return (
     <div class="table-frame scroll" tabIndex={0} role="region" aria-labelledby="holds">
-      <table class="table">
+      <table class="table cards of-holds">
         <thead>
           <tr>
             <th scope="col">{say.reservation}</th>
@@ -55,12 +61,19 @@ function Table({ all }: { all: readonly Reservation[] }) {
                   {shortId(hold.id)}
                 </Button>
               </th>
-              <td class="name">{linesOf(hold)}</td>
+              <td class="name">
+                {hold.lines.map(({ sku, quantity }) => (
+                  <div key={sku}>
+                    {quantity} × {sku}
+                  </div>
+                ))}
+              </td>
               <td class="right">
                 <Remaining until={hold.expires_at} />
               </td>
               <td>
-                <Release id={hold.id} />
+                {/* With its row the button goes, and the focus must go somewhere. */}
+                <Release id={hold.id} onReleased={onReleased} />
               </td>
             </tr>
           ))}

@@ -3,7 +3,7 @@ import { ask } from '../api.ts'
 import type { Level } from '../../client/client.ts'
 import { createLiveStock } from '../live_stock.ts'
 import type { ProblemFacts } from '../words.ts'
-import { api, noticeEnd } from './session.ts'
+import { api } from './session.ts'
 
 /** The levels that the console shows, live, each with its last changes. */
 
@@ -31,7 +31,7 @@ export async function showMore(): Promise<void> {
   const cursor = next_cursor === null ? {} : { cursor: next_cursor }
   const answer = await ask(() => api.GET('/v1/stock', { params: { query: { limit: PAGE_SIZE, ...cursor } } }))
   levels_problem.value = answer.ok ? undefined : answer.problem
-  if (!answer.ok) return noticeEnd(answer.problem)
+  if (!answer.ok) return
   const shown = new Map(watched.value)
   const added = answer.value.data.filter(({ sku }) => !shown.has(sku))
   for (const level of added) shown.set(level.sku, signal({ level, trend: [level.available] }))

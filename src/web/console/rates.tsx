@@ -25,10 +25,12 @@ export function Rates() {
         <h2 id="rates">{say.rates}</h2>
         <p class="soft small">{say.lastMinute}</p>
       </div>
-      <div class="row small" aria-hidden="true">
+      <div class="legend small" aria-hidden="true">
         {SERIES.map((name, i) => (
-          <span class="row" key={name}>
-            <span class={`key series-${i + 1}`} />
+          <span key={name}>
+            <svg class={`key series-${i + 1}`} viewBox="0 0 20 4" width="20" height="4">
+              <path d="M0 2H20" stroke="currentColor" stroke-width="2.5" stroke-dasharray={DASHES[i]!.join(' ')} />
+            </svg>
             {say[name]}
           </span>
         ))}
@@ -83,7 +85,9 @@ function dataOf(): UPlot.AlignedData {
   return [all.map(({ at }) => at), ...SERIES.map((name) => all.map(({ rates }) => rates[name]))]
 }
 
-function clock(seconds: number): string {
+/** What stands under the chart; nothing before there is a time. */
+function labelOf(seconds: number): string {
+  if (samples.value.length === 0) return ''
   return new Date(seconds * 1000).toLocaleTimeString(language.value, {
     hour: '2-digit',
     minute: '2-digit',
@@ -109,7 +113,7 @@ function draw(element: HTMLElement): UPlot {
         y: { range: (_, __, max) => [0, Math.max(5, Math.ceil(max * 1.1))] },
       },
       axes: [
-        { ...axis, font, space: 80, size: 30, values: (_, times) => times.map(clock) },
+        { ...axis, font, space: 80, size: 30, values: (_, times) => times.map(labelOf) },
         {
           ...axis,
           font,

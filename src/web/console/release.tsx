@@ -8,7 +8,7 @@ import { ProblemNotice } from '../parts/notice.tsx'
 import { say as announce } from '../parts/toasts.tsx'
 import type { ProblemFacts } from '../words.ts'
 import { readHolds } from './activity.ts'
-import { api, noticeEnd } from './session.ts'
+import { api } from './session.ts'
 
 /** Releases a hold, after one has said it twice: it takes the goods from somebody who may be paying. */
 export function Release({ id, onReleased }: { id: string; onReleased?: () => void }) {
@@ -16,21 +16,32 @@ export function Release({ id, onReleased }: { id: string; onReleased?: () => voi
   const asking = useSignal(false)
   const busy = useSignal(false)
   const problem = useSignal<ProblemFacts | undefined>(undefined)
+  const frame = useRef<HTMLDivElement>(null)
+  const was_asking = useRef(false)
+  const keep = () => {
+    was_asking.current = true
+    asking.value = false
+  }
+  // The focus goes back with the button.
+  useEffect(() => {
+    if (was_asking.current) frame.current?.querySelector('button')?.focus()
+    was_asking.current = false
+  }, [asking.value])
   const release = async () => {
     busy.value = true
     const body = { reason: 'released in the console' }
     const answer = await ask(() => api.POST('/v1/reservations/{id}/release', { params: { path: { id } }, body }))
     busy.value = false
-    asking.value = false
+    keep()
     problem.value = answer.ok ? undefined : answer.problem
-    if (!answer.ok) return noticeEnd(answer.problem)
+    if (!answer.ok) return
     announce(say.released(shortId(id)))
     await readHolds()
     onReleased?.()
   }
   if (!asking.value) {
     return (
-      <div class="stack">
+      <div class="stack" ref={frame}>
         <Button look="little" label={say.releaseOf(shortId(id))} onPress={() => (asking.value = true)}>
           {say.release}
         </Button>
@@ -38,7 +49,7 @@ export function Release({ id, onReleased }: { id: string; onReleased?: () => voi
       </div>
     )
   }
-  return <Asking busy={busy.value} onRelease={() => void release()} onKeep={() => (asking.value = false)} />
+  return <Asking busy={busy.value} onRelease={() => void release()} onKeep={keep} />
 }
 
 /** The question takes the place of the button, and the focus with it. */

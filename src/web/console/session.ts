@@ -1,5 +1,5 @@
 import { signal } from '@preact/signals'
-import { askPage, createApi, type Answer } from '../api.ts'
+import { askPage, createApi, whenSessionEnds, type Answer } from '../api.ts'
 import { synchronise } from '../clock.ts'
 import type { ConsoleSession } from '../shapes.ts'
 import type { ProblemFacts } from '../words.ts'
@@ -39,7 +39,4 @@ export async function leave(): Promise<void> {
   await readSession()
 }
 
-/** Notes that a call was refused for want of a session, so that the login is shown. */
-export function noticeEnd(problem: ProblemFacts): void {
-  if (problem.code === 'unauthenticated') void readSession()
-}
+whenSessionEnds(() => void readSession())

@@ -51,7 +51,7 @@ function Table({ rows }: { rows: [string, Signal<Watched>][] }) {
   const { console: say } = words.value
   return (
     <div class="table-frame" tabIndex={0} role="region" aria-labelledby="stock">
-      <table class="table">
+      <table class="table cards of-stock">
         <thead>
           <tr>
             <th scope="col">{say.sku}</th>
@@ -92,13 +92,13 @@ function Row({ one }: { one: Signal<Watched> }) {
       <td>
         <Sparkline sku={level.sku} values={trend} />
       </td>
-      <td class="right">
+      <td class="right" data-label={say.available}>
         <Changing value={level.available} tone={level.available === 0 ? 'bad' : ''} />
       </td>
-      <td class="right">
+      <td class="right" data-label={say.held}>
         <Changing value={level.temp_reserved_stock} />
       </td>
-      <td class="right">
+      <td class="right" data-label={say.onHand}>
         <Changing value={level.stock} />
       </td>
       <td class="right">

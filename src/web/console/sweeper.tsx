@@ -47,7 +47,7 @@ function Runs({ sweeper }: { sweeper: SweeperStats }) {
         <p class="soft">{say.sweeperOffNext}</p>
       ) : (
         <div class="table-frame" tabIndex={0} role="region" aria-labelledby="sweeper">
-          <table class="table">
+          <table class="table cards of-runs">
             <thead>
               <tr>
                 <th scope="col">{say.instance}</th>
@@ -64,9 +64,15 @@ function Runs({ sweeper }: { sweeper: SweeperStats }) {
                   <th scope="row" class="name">
                     {run.instance}
                   </th>
-                  <td class="number">{ago(run.finished_at ?? run.started_at)}</td>
-                  <td class="right">{number(run.expired)}</td>
-                  <td>{run.error === null ? say.none : `${run.error} (${ago(run.error_at)})`}</td>
+                  <td class="number" data-label={say.lastRun}>
+                    {ago(run.finished_at ?? run.started_at)}
+                  </td>
+                  <td class="right" data-label={say.expired}>
+                    {number(run.expired)}
+                  </td>
+                  <td data-label={say.error}>
+                    {run.error === null ? say.none : `${run.error} (${ago(run.error_at)})`}
+                  </td>
                 </tr>
               ))}
             </tbody>

@@ -21,7 +21,7 @@ export function Account() {
     <>
       <button type="button" class="button little" popovertarget="account">
         <span class="account-name">{who.name}</span>
-        <span class="soft number">{cash(who.balance)}</span>
+        <span class="soft number account-balance">{cash(who.balance)}</span>
       </button>
       <div id="account" popover="auto" class="popover">
         <div class="stack">

@@ -113,6 +113,11 @@ function Line({ line }: { line: CartLine }) {
   const change = async (answer: Promise<Answer<CartShape>>) => {
     const changed = await answer
     problem.value = changed.ok ? undefined : changed.problem
+    return changed.ok
+  }
+  const remove = async () => {
+    // The button goes with its line; who uses the keyboard goes on from the top.
+    if (await change(removeFromCart(line.sku))) document.querySelector<HTMLElement>('main h1')?.focus()
   }
   return (
     <li>
@@ -127,7 +132,7 @@ function Line({ line }: { line: CartLine }) {
         of={name}
         onChange={(quantity) => void change(setInCart(line.sku, quantity))}
       />
-      <Button look="little plain" label={say.remove(name)} onPress={() => void change(removeFromCart(line.sku))}>
+      <Button look="little plain" label={say.remove(name)} onPress={() => void remove()}>
         {say.removeShort}
       </Button>
       {line.problem === null ? null : <Notice tone="warn">{problemOf(line)}</Notice>}

@@ -8,11 +8,15 @@ import { api } from './session.ts'
 
 /** What is sold, with what is available of it now. */
 
-const PRODUCTS_MAX = 100
+/** Read at once. */
+const PAGE_SIZE = 100
 const POPULAR_SHOWN = 3
 
 export const products = signal<readonly Product[] | undefined>(undefined)
 export const products_problem = signal<ProblemFacts | undefined>(undefined)
+/** Whether there are more to show. */
+export const has_more = signal(false)
+let next_cursor: string | null = null
 /** The products that sold best lately. */
 export const popular = signal<ReadonlySet<string>>(new Set())
 /** What has just sold out or come back, for those who do not see it. */
@@ -20,7 +24,7 @@ export const news = signal('')
 
 /** What is available, by SKU. */
 const available = new Map<string, Signal<number>>()
-const names = new Map<string, string>()
+const named = new Map<string, { product: Product; one: ProductSku }>()
 const listeners = new Set<(sku: string) => void>()
 const live_stock = createLiveStock('/shop/v1/streams/stock', (level) => note(level.sku, level.available))
 
@@ -35,28 +39,41 @@ export function onStockChange(listener: (sku: string) => void): () => void {
   return () => void listeners.delete(listener)
 }
 
+/** Shows the first products, or after them the next. */
 export async function readProducts(): Promise<void> {
-  const [listed, best] = await Promise.all([
-    ask(() => api.GET('/v1/products', { params: { query: { limit: PRODUCTS_MAX } } })),
-    ask(() => api.GET('/v1/products/popular', { params: { query: { limit: POPULAR_SHOWN } } })),
+  const cursor = next_cursor === null ? {} : { cursor: next_cursor }
+  const [listed] = await Promise.all([
+    ask(() => api.GET('/v1/products', { params: { query: { limit: PAGE_SIZE, ...cursor } } })),
+    // Both before anything is shown: what comes later would move it.
+    products.value === undefined ? readPopular() : undefined,
   ])
   products_problem.value = listed.ok ? undefined : listed.problem
-  if (best.ok) popular.value = new Set(best.value.data.map(({ product_id }) => product_id))
   if (!listed.ok) return
   for (const product of listed.value.data) {
     for (const one of product.skus) {
-      names.set(one.sku, nameOf(product, one))
+      named.set(one.sku, { product, one })
       if (!available.has(one.sku)) begin(one.sku, one.available)
     }
   }
-  products.value = listed.value.data
-  live_stock.watch(listed.value.data.flatMap(({ skus }) => skus.map(({ sku }) => sku)))
+  const shown = products.value ?? []
+  const known = new Set(shown.map(({ id }) => id))
+  const all = [...shown, ...listed.value.data.filter(({ id }) => !known.has(id))]
+  products.value = all
+  next_cursor = listed.value.next_cursor
+  has_more.value = next_cursor !== null
+  live_stock.watch(all.flatMap(({ skus }) => skus.map(({ sku }) => sku)))
+}
+
+async function readPopular(): Promise<void> {
+  const best = await ask(() => api.GET('/v1/products/popular', { params: { query: { limit: POPULAR_SHOWN } } }))
+  if (best.ok) popular.value = new Set(best.value.data.map(({ product_id }) => product_id))
 }
 
 /** Such as `Everyday T-shirt, M, black`. */
 export function nameOf(product: { name: string | null }, one: { options: Record<string, unknown> | null }): string {
-  const options = Object.values(one.options ?? {}).map((value) => words.value.shop.optionValue(String(value)))
-  return [product.name, ...options].filter(Boolean).join(', ')
+  const { productText, optionValue } = words.value.shop
+  const options = Object.values(one.options ?? {}).map((value) => optionValue(String(value)))
+  return [productText(product.name ?? ''), ...options].filter(Boolean).join(', ')
 }
 
 function begin(sku: string, units: number): Signal<number> {
@@ -70,7 +87,8 @@ function note(sku: string, units: number): void {
   if (known === undefined || known.value === units) return
   const before = known.value
   known.value = units
-  const name = names.get(sku) ?? sku
+  const { product, one } = named.get(sku) ?? {}
+  const name = product === undefined || one === undefined ? sku : nameOf(product, one)
   if (units === 0) news.value = words.value.shop.nowSoldOut(name)
   if (before === 0) news.value = words.value.shop.backInStock(name)
   for (const listener of listeners) listener(sku)

@@ -29,11 +29,13 @@ export function Coupons({ chosen, onChoose }: CouponsProps) {
     busy.value = true
     const answer = await getCoupon(wanted)
     busy.value = false
-    problem.value = answer.ok ? undefined : answer.problem
-    if (!answer.ok) return
+    // Who has it already has got what they asked for.
+    const has_it = coupons.value.some((one) => one.code === wanted && one.state === 'issued')
+    problem.value = answer.ok || has_it ? undefined : answer.problem
+    if (!has_it) return
     code.value = ''
-    onChoose(answer.value.code)
-    announce(say.couponGot(answer.value.code, answer.value.number))
+    onChoose(wanted)
+    if (answer.ok) announce(say.couponGot(wanted, answer.value.number))
   }
   return (
     <div class="stack">

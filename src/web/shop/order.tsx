@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals'
-import { useEffect, useMemo } from 'preact/hooks'
+import { useEffect, useMemo, useRef } from 'preact/hooks'
 import { now } from '../clock.ts'
 import { shortId, when } from '../format.ts'
 import { language, words } from '../language.ts'
@@ -51,10 +51,15 @@ function Followed({ id }: { id: string }) {
 function Shown({ order, onChange }: { order: OrderShape; onChange: () => Promise<void> }) {
   const { order: say } = words.value
   const awaits = order.status === 'awaiting_payment'
+  const heading = useRef<HTMLHeadingElement>(null)
+  // The button that was pressed last is gone with what it could do.
+  useEffect(() => {
+    if (document.activeElement === document.body) heading.current?.focus()
+  }, [awaits])
   return (
     <>
       <div class="lead">
-        <h1 tabIndex={-1}>
+        <h1 tabIndex={-1} ref={heading}>
           {say.title} <span class="code soft">{shortId(order.id)}</span>
         </h1>
         <StatusChip status={order.status} />

@@ -2,7 +2,7 @@ import { signal } from '@preact/signals'
 import { ask, newKey, type Answer } from '../api.ts'
 import { secondsLeft } from '../format.ts'
 import { serverNow } from '../clock.ts'
-import type { Order, Payment, PaymentFailure } from '../shapes.ts'
+import type { Order, OrderPage, Payment, PaymentFailure } from '../shapes.ts'
 import { readCart } from './carts.ts'
 import { api, customer, readSession } from './session.ts'
 
@@ -20,10 +20,10 @@ export function readOrder(id: string): Promise<Answer<Order>> {
   return ask(() => api.GET('/v1/orders/{id}', { params: { path: { id } } }))
 }
 
-export async function listOrders(): Promise<Answer<Order[]>> {
-  const query = { customer_id: customer.value?.id ?? '' }
-  const answer = await ask(() => api.GET('/v1/orders', { params: { query } }))
-  return answer.ok ? { ok: true, value: answer.value.data } : answer
+/** The customer's orders, the newest first. @param cursor where the last page ended */
+export function listOrders(cursor?: string): Promise<Answer<OrderPage>> {
+  const query = { customer_id: customer.value?.id ?? '', ...(cursor === undefined ? {} : { cursor }) }
+  return ask(() => api.GET('/v1/orders', { params: { query } }))
 }
 
 export async function pay(id: string, method: 'balance' | 'card'): Promise<Answer<Payment>> {

@@ -7,7 +7,7 @@ import type { Product, ProductSku } from '../shapes.ts'
 import type { ProblemFacts } from '../words.ts'
 import { Availability } from './availability.tsx'
 import { addToCart } from './carts.ts'
-import { availableOf, nameOf, news, popular, products, products_problem, readProducts } from './catalogue.ts'
+import { availableOf, has_more, nameOf, news, popular, products, products_problem, readProducts } from './catalogue.ts'
 import { asCustomer, cash } from './session.ts'
 import { Stepper } from './stepper.tsx'
 
@@ -44,6 +44,11 @@ export function Products() {
           ))}
         </ul>
       )}
+      {has_more.value ? (
+        <div class="row">
+          <Button onPress={() => void readProducts()}>{shop.more}</Button>
+        </div>
+      ) : null}
     </>
   )
 }
@@ -67,7 +72,7 @@ function ProductCard({ product }: { product: Product }) {
   const lowest = Math.min(...prices)
   return (
     <li>
-      <article class="product" aria-label={product.name}>
+      <article class="product" aria-label={shop.productText(product.name)}>
         {product.image === null ? (
           <span class="picture" />
         ) : (
@@ -75,14 +80,14 @@ function ProductCard({ product }: { product: Product }) {
         )}
         <div class="product-body">
           <div class="product-head">
-            <h2>{product.name}</h2>
+            <h2>{shop.productText(product.name)}</h2>
             <span class="price number">
               {one === undefined && prices.some((price) => price !== lowest)
                 ? shop.from(cash(lowest))
                 : cash(one?.price ?? lowest)}
             </span>
           </div>
-          {product.description === null ? null : <p class="soft small">{product.description}</p>}
+          {product.description === null ? null : <p class="soft small">{shop.productText(product.description)}</p>}
           <Options product={product} chosen={chosen.value} onChoose={(choice) => (chosen.value = choice)} />
           <div class="product-foot">
             <div class="row">
@@ -150,7 +155,7 @@ function Buy({ product, one }: { product: Product; one: ProductSku | undefined }
   const problem = useSignal<ProblemFacts | undefined>(undefined)
   const units = one === undefined ? 0 : availableOf(one)
   const quantity = Math.max(1, Math.min(wanted.value, units))
-  const name = one === undefined ? product.name : nameOf(product, one)
+  const name = nameOf(product, one ?? { options: null })
   const add = async () => {
     if (one === undefined) return
     busy.value = true

@@ -1,5 +1,5 @@
 import { computed, signal } from '@preact/signals'
-import { ask, askPage, createApi, newKey, type Answer } from '../api.ts'
+import { ask, askPage, createApi, newKey, whenSessionEnds, type Answer } from '../api.ts'
 import { synchronise } from '../clock.ts'
 import { money } from '../format.ts'
 import { language } from '../language.ts'
@@ -27,6 +27,8 @@ export async function readSession(): Promise<void> {
   }
   session_problem.value = answer.ok ? undefined : answer.problem
 }
+
+whenSessionEnds(() => void readSession())
 
 /** Does something as the customer, after asking who that is if need be. */
 export function asCustomer(next: () => void): void {
