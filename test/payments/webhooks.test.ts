@@ -73,7 +73,7 @@ test('a buyer approves at the gateway, comes back to the shop, and the order is 
   const { sku, id, page, payment_id } = await begun()
   const shown = await fetch(serving.url + page)
   expect(shown.headers.get('content-security-policy')).toContain("default-src 'none'")
-  expect(await shown.text()).toContain('1000 KRW')
+  expect(await shown.text()).toContain('₩1,000')
   const answer = await choose(page, { choice: 'approve' })
   expect([answer.status, answer.headers.get('location')]).toEqual([303, '/shop/thanks'])
   expect(await gateway().deliver()).toBeGreaterThan(0)
