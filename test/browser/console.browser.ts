@@ -312,6 +312,9 @@ describe.each([
     }
     await look()
     expect(await layoutShift(page)).toBeLessThan(0.02)
+    // The last in its row: with it all that stands before it is in sight.
+    const last = await rowOf(page, 'TRAIL-39').getByRole('button').boundingBox()
+    expect(last!.x + last!.width).toBeLessThanOrEqual(page.viewportSize()!.width)
     await rowOf(page, 'TEE-WHT-M').getByRole('button').click()
     await dialogOf(page).locator('table').waitFor()
     await look()
