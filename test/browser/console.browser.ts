@@ -142,6 +142,7 @@ test('a hold is found and released by keyboard alone, and the keyboard stays whe
   expect(await focused(page)).toBe('Order, reservation or SKU')
   await press('Tab', `Release reservation ${id.slice(-8)}`)
   await page.keyboard.press('Enter')
+  await eventually(async () => (await focused(page)) === 'Release')
   await press('Tab', 'Keep')
   await page.keyboard.press('Enter')
   await eventually(async () => (await focused(page)) === `Release reservation ${id.slice(-8)}`)
@@ -164,26 +165,6 @@ function focused(page: Page): Promise<string> {
     return (at?.getAttribute('aria-label') ?? label ?? at?.textContent ?? '').trim()
   })
 }
-
-test('what is open in front goes on with what others do, and its history goes back to the beginning', async () => {
-  const one = { lines: [{ sku: 'BLEND-250-ESPRESSO', quantity: 1 }] }
-  const { data: made } = await service.client.POST('/v1/reservations/batch', {
-    body: { reservations: Array.from({ length: 60 }, () => one) },
-  })
-  const ids = made!.results.map((result) => ('reservation' in result ? result.reservation.id : ''))
-  const page = await visit()
-  await searchFor(page, 'BLEND-250-ESPRESSO')
-  const entries = dialogOf(page).locator('tbody tr')
-  await eventually(async () => (await entries.count()) === 50)
-  await dialogOf(page).getByRole('button', { name: 'Show older ones' }).click()
-  await eventually(async () => (await entries.count()) === 61)
-  expect(await entries.last().textContent()).toMatch(/^1set/)
-  expect(await dialogOf(page).getByRole('button', { name: 'Show older ones' }).isVisible()).toBe(false)
-  await service.client.POST('/v1/reservations/{id}/confirm', { params: { path: { id: ids[0]! } } })
-  await entries.first().getByText('sold').waitFor()
-  expect(await entries.count()).toBe(62)
-  await service.client.POST('/v1/reservations/release', { body: { ids: ids.slice(1) } })
-})
 
 test('a hold that runs out is seen to go, and its units to come back', async () => {
   const page = await visit()
@@ -354,6 +335,26 @@ test('the README shows the console as it is', async () => {
   await eventually(async () => (await numbersOf(page, 'LAMP-BRASS')).join() === '0,2,2')
   mkdirSync(SCREENSHOTS, { recursive: true })
   await page.screenshot({ path: `${SCREENSHOTS}console.png`, animations: 'disabled' })
+})
+
+test('what is open in front goes on with what others do, and its history goes back to the beginning', async () => {
+  const one = { lines: [{ sku: 'BLEND-250-ESPRESSO', quantity: 1 }] }
+  const { data: made } = await service.client.POST('/v1/reservations/batch', {
+    body: { reservations: Array.from({ length: 60 }, () => one) },
+  })
+  const ids = made!.results.map((result) => ('reservation' in result ? result.reservation.id : ''))
+  const page = await visit()
+  await searchFor(page, 'BLEND-250-ESPRESSO')
+  const entries = dialogOf(page).locator('tbody tr')
+  await eventually(async () => (await entries.count()) === 50)
+  await dialogOf(page).getByRole('button', { name: 'Show older ones' }).click()
+  await eventually(async () => (await entries.count()) === 61)
+  expect(await entries.last().textContent()).toMatch(/^1set/)
+  expect(await dialogOf(page).getByRole('button', { name: 'Show older ones' }).isVisible()).toBe(false)
+  await service.client.POST('/v1/reservations/{id}/confirm', { params: { path: { id: ids[0]! } } })
+  await entries.first().getByText('sold').waitFor()
+  expect(await entries.count()).toBe(62)
+  await service.client.POST('/v1/reservations/release', { body: { ids: ids.slice(1) } })
 })
 
 describe('with API keys', () => {

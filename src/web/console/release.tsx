@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals'
-import { useEffect, useRef } from 'preact/hooks'
+import { useLayoutEffect, useRef } from 'preact/hooks'
 import { ask } from '../api.ts'
 import { shortId } from '../format.ts'
 import { words } from '../language.ts'
@@ -23,7 +23,7 @@ export function Release({ id, onReleased }: { id: string; onReleased?: () => voi
     asking.value = false
   }
   // The focus goes back with the button.
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (was_asking.current) frame.current?.querySelector('button')?.focus()
     was_asking.current = false
   }, [asking.value])
@@ -56,7 +56,8 @@ export function Release({ id, onReleased }: { id: string; onReleased?: () => voi
 function Asking({ busy, onRelease, onKeep }: { busy: boolean; onRelease: () => void; onKeep: () => void }) {
   const { console: say } = words.value
   const frame = useRef<HTMLDivElement>(null)
-  useEffect(() => frame.current?.querySelector('button')?.focus(), [])
+  // At once: a key that comes in between must not press what it was not meant for.
+  useLayoutEffect(() => frame.current?.querySelector('button')?.focus(), [])
   return (
     <div class="stack" ref={frame} role="group" aria-label={say.releaseSure}>
       <span class="small">{say.releaseSure}</span>
