@@ -9,6 +9,8 @@ import type { Owners } from './visitors.ts'
 export type CustomerRule =
   /** Without a session too. */
   | 'anybody'
+  /** The same, but only of SKUs that are named: to be told of all costs too much to be given away. */
+  | 'anybody by name'
   /** Answers why not. */
   | ((call: Call<{}, {}, unknown>, customer_id: string, owners: Owners) => Refused | Promise<Refused>)
 
@@ -19,7 +21,7 @@ const RULES: Record<string, CustomerRule> = {
   'GET /v1/products': 'anybody',
   'GET /v1/products/{id}': 'anybody',
   'GET /v1/products/popular': 'anybody',
-  'GET /v1/streams/stock': 'anybody',
+  'GET /v1/streams/stock': 'anybody by name',
   'GET /v1/customers/{id}': inPath,
   'GET /v1/customers/{id}/ledger': inPath,
   // Money out of nothing, which goes with logging in by name: both are a demonstration's.
@@ -41,6 +43,17 @@ const RULES: Record<string, CustomerRule> = {
 /** The rule for customers; undefined where they may not go. */
 export function customerRuleOf({ method, path }: Pick<Route, 'method' | 'path'>): CustomerRule | undefined {
   return RULES[`${method} ${path}`]
+}
+
+/** Whether no session is needed. */
+export function isForAnybody(rule: CustomerRule): rule is 'anybody' | 'anybody by name' {
+  return typeof rule === 'string'
+}
+
+/** Why an answer about everything is not for anybody; undefined where SKUs are named. */
+export function whyNotAll({ query }: Call<{}, {}, unknown>): Refused {
+  if ((query as { sku?: readonly string[] }).sku !== undefined) return undefined
+  return { code: 'invalid_request', errors: [{ path: '/sku', message: 'must name at least one SKU' }] }
 }
 
 /** The routes that have a rule, for a test that they exist. */

@@ -1,7 +1,7 @@
 import type { Context, Middleware } from 'koa'
-import { ok, refused, type Result } from '../errors.ts'
+import { ok, refused, type Refusal, type Result } from '../errors.ts'
 import type { Authenticator, Caller } from '../keys/authenticate.ts'
-import type { CustomerRule } from './customer_rules.ts'
+import { isForAnybody, whyNotAll, type CustomerRule } from './customer_rules.ts'
 import { isLocal } from './local.ts'
 import { whyForbidden } from './middleware/authorize.ts'
 import { stop } from './problem.ts'
@@ -47,7 +47,7 @@ export function createVisitors(authenticator: Authenticator, options: { demo_log
     if (visitor.kind === 'customer' && (open || options.demo_login)) {
       return ok({ client: clientOf(visitor.customer_id), is_admin: false })
     }
-    return rule === 'anybody' ? ok({ client: '', is_admin: false }) : refused(LOG_IN)
+    return isForAnybody(rule) ? ok({ client: '', is_admin: false }) : refused(LOG_IN)
   }
 
   return {
@@ -82,8 +82,11 @@ const LOG_IN = { code: 'unauthenticated', detail: 'say who you are first: POST /
 export function keepToOwn(rule: CustomerRule, owners: Owners): Middleware {
   return async (ctx, next) => {
     const visitor = visitorOf(ctx)
-    if (visitor?.kind !== 'customer' || rule === 'anybody') return next()
-    const refusal = await rule(ctx.state.call as Call<{}, {}, unknown>, visitor.customer_id, owners)
+    if (visitor === undefined || visitor.kind === 'key' || rule === 'anybody') return next()
+    const call = ctx.state.call as Call<{}, {}, unknown>
+    let refusal: Refusal | undefined
+    if (rule === 'anybody by name') refusal = whyNotAll(call)
+    else if (visitor.kind === 'customer') refusal = await rule(call, visitor.customer_id, owners)
     return refusal === undefined ? next() : stop(ctx, refusal)
   }
 }

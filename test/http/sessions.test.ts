@@ -234,13 +234,17 @@ test('every rule for customers is for a route that there is', () => {
 describe('somebody without a session', () => {
   test('may look at products and stock in the shop, and at nothing that is somebody’s', async () => {
     for (const app of [open, shut]) {
-      for (const path of ['/v1/products', '/v1/products/popular', '/v1/streams/stock']) {
+      for (const path of ['/v1/products', '/v1/products/popular', '/v1/streams/stock?sku=A']) {
         expect([path, (await asPage(app, 'GET', `/shop${path}`)).status]).toEqual([path, 200])
       }
       for (const path of [`/v1/customers/${ME}`, `/v1/orders/${ME}`]) {
         expect([path, (await asPage(app, 'GET', `/shop${path}`)).status]).toEqual([path, 401])
       }
       expect((await asPage(app, 'GET', '/shop/v1/reservations')).status).toBe(403)
+      expect(await asPage(app, 'GET', '/shop/v1/streams/stock')).toMatchObject({
+        status: 400,
+        body: { errors: [{ path: '/sku' }] },
+      })
     }
   })
 
