@@ -153,19 +153,3 @@ test('buyers of one SKU do not wait for each other, nor for the job, where sales
   await sold(sku, 1, '2026-03-01T12:00:00Z')
   await job.rollback()
 })
-
-test('one run adds up more sales than a transaction takes', async () => {
-  const sku = await onSale(shop.db, { stock: 10 })
-  const order_id = await sold(sku, 1, '2026-03-01T12:00:00Z')
-  await rows(
-    database.db,
-    `INSERT INTO sales (cause_id, sku, order_id, quantity, amount, sold_at)
-     SELECT gen_random_uuid(), ?, ?, 1, 1, '2026-03-01T12:00:00Z' FROM generate_series(1, 4000)`,
-    [sku, order_id],
-  )
-  expect(await addUpSales(database.db, SEOUL)).toBe(4001)
-  expect(await days()).toEqual(['2026-03-01 4001 5000'])
-  // They were sold by no order: verify would say so.
-  await rows(database.db, 'DELETE FROM sales WHERE amount = 1')
-  await rows(database.db, 'UPDATE sales_daily SET units = 1, amount = 1000')
-})
