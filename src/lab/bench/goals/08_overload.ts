@@ -9,9 +9,9 @@ import { faultsOf, judge, type Context, type Goal, type Row } from '../goal.ts'
 
 /** How long a commit is held back, at most; PostgreSQL allows no more than 100 ms. */
 const COMMIT_DELAY_US = 100_000
-/** That much does not hold a batch of 300 below a quarter of the constant route, so each commit sleeps 80 ms besides. */
+/** That much does not hold a batch of 300 below a quarter of the constant route, so each commit sleeps 100 ms besides. */
 const HOLD_BACK = `
-  CREATE FUNCTION hold_back() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.08); RETURN NULL; END';
+  CREATE FUNCTION hold_back() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.1); RETURN NULL; END';
   CREATE CONSTRAINT TRIGGER held_back AFTER INSERT ON outbox DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION hold_back()`
 const HOLD_BACK_NO_MORE = 'DROP TRIGGER IF EXISTS held_back ON outbox; DROP FUNCTION IF EXISTS hold_back()'
