@@ -173,10 +173,19 @@ test('after more changes at once than a stream should carry, those who watch eve
   )
   await until(() => all.ends.length > 0)
   expect([all.ends, one.ends]).toEqual([['too_many_changes'], []])
-  const again = await listen(watch)
+  let again = await listen(watch)
   await adjust(sku, 1)
-  await until(() => again.levels.length > 0 && one.levels.length === 2)
-  expect(stocks(again, sku)).toEqual([6])
+  let stock = 6
+  await until(async () => {
+    // A transaction of any database of this server that began before the many keeps them new: then it is begun once more.
+    if (again.ends.length > 0) {
+      again = await listen(watch)
+      await adjust(sku, 1)
+      stock += 1
+    }
+    return again.levels.length > 0 && one.levels.length >= 2
+  })
+  expect(stocks(again, sku).at(-1)).toBe(stock)
 })
 
 test('while nobody watches the database is not asked', async () => {
