@@ -10,6 +10,7 @@ import type { Options } from './options.ts'
 import { findPgbench } from './pgbench.ts'
 import { tellGoal, tellMachine, tellSummary, type Finished, type Report } from './report.ts'
 import { startBare } from './servers.ts'
+import { watchStolen } from './stolen.ts'
 
 /** Runs goals one after another and tells what each came to. Nothing it started is left when it ends. */
 
@@ -69,6 +70,7 @@ function progress(doing: string): void {
 async function runGoal(goal: Goal, base: Omit<Context, 'later'>): Promise<Finished> {
   const closers: (() => Promise<void>)[] = []
   const started = performance.now()
+  const stolen = watchStolen()
   const name = (doing: string): void => base.progress(`${goal.id}. ${doing}`)
   let result: GoalResult
   try {
@@ -78,6 +80,8 @@ async function runGoal(goal: Goal, base: Omit<Context, 'later'>): Promise<Finish
   } finally {
     for (const close of closers.toReversed()) await close()
   }
+  const share = Math.round(stolen() * 100)
+  if (share > 0) result.notes.push(`the host of this machine kept back ${share} % of its processors meanwhile`)
   return { id: goal.id, title: goal.title, result, duration_ms: Math.round(performance.now() - started) }
 }
 

@@ -3,6 +3,7 @@ import type { Databases } from './database.ts'
 import type { BenchHome } from './home.ts'
 import type { Pgbench } from './pgbench.ts'
 import { ratioOf, seriesOf, type Sample, type Series, type Spread } from './series.ts'
+import { undisturbed } from './stolen.ts'
 
 /** One shape for all goals: what is compared, what it comes to, and whether that is enough. */
 
@@ -145,7 +146,7 @@ export async function interleave(
   for (let round = 0; round < rounds; round++) {
     for (const arm of round % 2 === 0 ? arms : arms.toReversed()) {
       progress(`${arm.name}, ${round + 1} of ${rounds}`)
-      samples.get(arm)!.push(await arm.measure())
+      samples.get(arm)!.push(await undisturbed(() => arm.measure()))
     }
   }
   return arms.map((arm) => seriesOf(arm.name, arm.unit, samples.get(arm)!))

@@ -1,4 +1,4 @@
-import { finish, compare, ONE_SKU, openShop, pgbenchArm, serve } from '../arms.ts'
+import { finish, compare, ONE_SKU, openShop, pgbenchArm, serve, serveBare } from '../arms.ts'
 import { invalid, judgeRatio, type Goal } from '../goal.ts'
 import { countNaive, createNaiveTables, naiveScript } from '../opponents.ts'
 import { INSTALL_PGBENCH } from '../pgbench.ts'
@@ -22,14 +22,22 @@ export const naive: Goal = {
       script: naiveScript(1),
       count: () => countNaive(shop.db),
     })
-    const [reserved, bench] = await compare(
+    const [reserved, node, bench] = await compare(
       context,
-      [{ name: 'service', server: service, scenario: ONE_SKU, db: shop.db }],
+      [
+        { name: 'service', server: service, scenario: ONE_SKU, db: shop.db },
+        { name: 'bare node:http', server: await serveBare(context, 'node'), scenario: ONE_SKU },
+      ],
       [opponent],
     )
+    const bare = { ...node!, faults: [] }
     return finish(context, [shop], {
-      arms: [reserved!, bench!],
-      rows: [judgeRatio(LABEL, reserved!, bench!, TARGET)],
+      arms: [reserved!, bare, bench!],
+      rows: [
+        judgeRatio(LABEL, reserved!, bench!, TARGET),
+        // The ceiling of any service in one process of Node.
+        judgeRatio('bare node:http ÷ naive statement', bare, bench!, null),
+      ],
     })
   },
 }

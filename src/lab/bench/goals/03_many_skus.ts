@@ -7,6 +7,7 @@ import {
   openShop,
   pgbenchArm,
   serve,
+  serveBare,
   serveBestConditional,
 } from '../arms.ts'
 import { invalid, judgeRatio, type Goal, type Row } from '../goal.ts'
@@ -38,7 +39,7 @@ export const manySkus: Goal = {
               count: () => countNaive(shop.db),
             }),
           ]
-    const [one, many, alone, bench] = await compare(
+    const [one, many, alone, node, bench] = await compare(
       context,
       [
         { name: 'one SKU', server: service, scenario: ONE_SKU, db: shop.db },
@@ -49,15 +50,19 @@ export const manySkus: Goal = {
           scenario: MANY_SKUS,
           db: shop.db,
         },
+        { name: 'bare node:http', server: await serveBare(context, 'node'), scenario: ONE_SKU },
       ],
       opponents,
     )
+    const bare = { ...node!, faults: [] }
     const rows = [
       judgeRatio('one SKU ÷ 10,000 SKUs', one!, many!, { at_least: 0.9 }),
       judgeRatio('10,000 SKUs ÷ conditional', many!, alone!, { at_least: 1.5 }),
       againstNaive(many!, bench),
+      // The ceiling of any service in one process of Node.
+      ...(bench === undefined ? [] : [judgeRatio('bare node:http ÷ naive statement', bare, bench, null)]),
     ]
-    return finish(context, [shop], { arms: [one!, many!, alone!, ...(bench === undefined ? [] : [bench])], rows })
+    return finish(context, [shop], { arms: [one!, many!, alone!, bare, ...(bench === undefined ? [] : [bench])], rows })
   },
 }
 

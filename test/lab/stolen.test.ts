@@ -1,0 +1,35 @@
+import { undisturbed, watchStolen } from '../../src/lab/bench/stolen.ts'
+
+function watching(shares: number[]) {
+  return () => {
+    const share = shares.shift()!
+    return () => share
+  }
+}
+
+async function measureWith(shares: number[]) {
+  let measured = 0
+  const kept = await undisturbed(() => Promise.resolve(++measured), watching([...shares]))
+  return { measured, kept }
+}
+
+test('the share is that of the time between, and 0 where nothing is counted', () => {
+  const ticks = [
+    { stolen: 50, all: 1000 },
+    { stolen: 150, all: 3000 },
+  ]
+  expect(watchStolen(() => ticks.shift()!)()).toBe(0.05)
+  expect(watchStolen(() => ({ stolen: 0, all: 0 }))()).toBe(0)
+})
+
+test('a measurement that was left alone stands', async () => {
+  expect(await measureWith([0.01])).toEqual({ measured: 1, kept: 1 })
+})
+
+test('one that was disturbed is taken again, until one was left alone', async () => {
+  expect(await measureWith([0.2, 0.04])).toEqual({ measured: 2, kept: 2 })
+})
+
+test('of three that were disturbed the least disturbed stands', async () => {
+  expect(await measureWith([0.2, 0.05, 0.3])).toEqual({ measured: 3, kept: 2 })
+})
