@@ -16,7 +16,8 @@ const WRITTEN_TIMEOUT_MS = 400
 
 /**
  * The log of a process: JSON lines on standard output. An end that runs Node's exit hooks writes what was gathered; SIGKILL, a
- * signal that nobody handles and an abort lose the last tenth of a second. Whoever calls `process.exit` waits for {@link logWritten} before, because a write that is under way at that moment may be given up.
+ * signal that nobody handles and an abort lose the last tenth of a second. Whoever calls `process.exit` waits for
+ * {@link logWritten} before, because a write that is under way at that moment may be given up.
  *
  * @param level pino's name of the least level that is logged
  * @param options.shared other processes write to the same standard output

@@ -62,8 +62,8 @@ export function isLockTimeout(error: unknown): boolean {
 
 /**
  * True if the database can't be asked: the connection was refused, lost or could not be had in time, the statement took
- * longer than it may, the process was so busy that the server ended its open transaction, or the server is starting, stopping, read-only or out of room (classes 08, 53, 57P0x, 58). knex
- * rejects some of these without a code.
+ * longer than it may, the process was so busy that the server ended its open transaction, or the server is starting,
+ * stopping, read-only or out of room (classes 08, 53, 57P0x, 58). knex rejects some of these without a code.
  */
 export function isUnavailable(error: unknown): boolean {
   const code = sqlstate(error)

@@ -92,7 +92,7 @@ async function ofOrder(
   return isOwn(await customerOfOrder(id), customer_id) ? undefined : { code: 'order_not_found', id }
 }
 
-/** A gateway sends the buyer on to where the payment says: only to this shop, or a customer could send others anywhere through it. */
+/** A gateway sends the buyer on to where the payment says: to this shop alone, or customers could send others anywhere. */
 function payOwn(call: Call<{}, {}, unknown>, customer_id: string, owners: Owners): Refused | Promise<Refused> {
   const { return_url = '/' } = call.body as { return_url?: string }
   return return_url.startsWith('/') ? ofOrder(call, customer_id, owners) : ELSEWHERE

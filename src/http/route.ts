@@ -43,8 +43,8 @@ export type Response = {
 }
 
 /**
- * What a route does with an Idempotency-Key: `accepted`, `required`, `ignored` (the verb is idempotent by itself, so the key is only
- * checked) or `refused` (the keys belong to the items of the body).
+ * What a route does with an Idempotency-Key: `accepted`, `required`, `ignored` (the verb is idempotent by itself, so the
+ * key is only checked) or `refused` (the keys belong to the items of the body).
  */
 export type IdempotencyRule = 'accepted' | 'required' | 'ignored' | 'refused'
 

@@ -88,8 +88,8 @@ export class Batcher {
   /**
    * Queues an operation; answers when its transaction has committed.
    *
-   * @returns its outcome; `overloaded` if the queue is full, if it waited longer than the limits allow, or if `signal` was aborted
-   *   before it was executed
+   * @returns its outcome; `overloaded` if the queue is full, if it waited longer than the limits allow, or if `signal` was
+   *   aborted before it was executed
    * @throws what the operation alone threw: a bug
    */
   submit(operation: Operation, signal?: AbortSignal): Promise<Outcome> {

@@ -10,37 +10,26 @@ import {
   layoutShift,
   mark,
   numbersOf,
-  openBrowser,
   rowOf,
   type Browsing,
 } from './browsing.ts'
+import { usePages } from './pages.ts'
 import { startService, type Service } from './service.ts'
 
 /** The console in a browser: what it shows of what others do, and what can be done from it. */
 
 const SCREENSHOTS = fileURLToPath(new URL('../../docs/screenshots/', import.meta.url))
 
-let service: Service
-let browsing: Browsing
+const pages = usePages()
 
-beforeAll(async () => {
-  service = await startService()
-  browsing = await openBrowser()
-})
-afterEach(async () => {
-  await browsing.leave()
-  expect(browsing.complaints.splice(0)).toEqual([])
-})
-afterAll(async () => {
-  await browsing?.close()
-  await service?.stop()
-})
-
-const visit = (options: Parameters<Browsing['visit']>[1] = {}) => browsing.visit(`${service.base}/console`, options)
+const visit = (options: Parameters<Browsing['visit']>[1] = {}) =>
+  pages.browsing.visit(`${pages.service.base}/console`, options)
 
 /** Holds units as another client does. */
 async function hold(sku: string, quantity: number, more: { reference?: string; ttl_seconds?: number } = {}) {
-  const { data } = await service.client.POST('/v1/reservations', { body: { lines: [{ sku, quantity }], ...more } })
+  const { data } = await pages.service.client.POST('/v1/reservations', {
+    body: { lines: [{ sku, quantity }], ...more },
+  })
   return data!
 }
 
@@ -58,7 +47,7 @@ test('counters and their trend move as others reserve and sell, without a reload
   await mark(page)
   const one = await hold('BLEND-250-BEAN', 12)
   await eventually(async () => (await numbersOf(page, 'BLEND-250-BEAN')).join() === '188,12,200')
-  await service.client.POST('/v1/reservations/{id}/confirm', { params: { path: { id: one.id } } })
+  await pages.service.client.POST('/v1/reservations/{id}/confirm', { params: { path: { id: one.id } } })
   await eventually(async () => (await numbersOf(page, 'BLEND-250-BEAN')).join() === '188,0,188')
   await page.getByRole('img', { name: 'BLEND-250-BEAN: available went from 200 to 188' }).waitFor()
   const tile = (name: string) => page.locator('.tile').filter({ hasText: name })
@@ -81,14 +70,14 @@ test('a pending hold shows what is left of it, and is released after one has sai
   await row.getByRole('button', { name: 'Release', exact: true }).click()
   await page.getByText(`Reservation ${id.slice(-8)} was released`).waitFor()
   await row.waitFor({ state: 'detached' })
-  const { data } = await service.client.GET('/v1/reservations/{id}', { params: { path: { id } } })
+  const { data } = await pages.service.client.GET('/v1/reservations/{id}', { params: { path: { id } } })
   expect(data).toMatchObject({ status: 'released', release_reason: 'released in the console' })
 })
 
 test('a refusal is counted, and the rates are drawn and told in words', async () => {
   const page = await visit()
   const lines = [{ sku: 'TEE-BLK-XL', quantity: 1 }]
-  const { response } = await service.client.POST('/v1/reservations', { body: { lines } })
+  const { response } = await pages.service.client.POST('/v1/reservations', { body: { lines } })
   expect(response.status).toBe(409)
   await page.locator('.tile').filter({ hasText: 'Refusals' }).getByText('1').waitFor()
   const rates = page.getByRole('region', { name: 'Rates' })
@@ -175,7 +164,7 @@ test('a hold that runs out is seen to go, and its units to come back', async () 
     .getByRole('row')
     .filter({ hasText: id.slice(-8) })
     .waitFor()
-  await makeOverdue(service.db, id)
+  await makeOverdue(pages.service.db, id)
   await eventually(async () => (await numbersOf(page, 'TRAIL-43')).join() === '2,0,2')
   await page
     .getByRole('row')
@@ -195,9 +184,9 @@ test('the sweeper is said to run', async () => {
 })
 
 test('a SKU, a reservation, an order and a reference are found by what they are called', async () => {
-  const { data: customer } = await service.client.POST('/v1/customers', { body: { name: 'Found' } })
+  const { data: customer } = await pages.service.client.POST('/v1/customers', { body: { name: 'Found' } })
   const lines = [{ sku: 'TOTE-NATURAL', quantity: 1 }]
-  const { data: order } = await service.client.POST('/v1/orders', { body: { customer_id: customer!.id, lines } })
+  const { data: order } = await pages.service.client.POST('/v1/orders', { body: { customer_id: customer!.id, lines } })
   const { id } = await hold('BEANIE-RUST', 1, { reference: 'shop-17' })
   const page = await visit()
 
@@ -319,19 +308,19 @@ test('the README shows the console as it is', async () => {
     const answered = page.waitForResponse('**/console/v1/stats')
     for (let i = 0; i < 6; i++) {
       const sku = skus[(looks * 3 + i * 5) % skus.length]!
-      const made = await service.client.POST('/v1/reservations', {
+      const made = await pages.service.client.POST('/v1/reservations', {
         body: { lines: [{ sku, quantity: 1 + ((looks + i) % 2) }], ttl_seconds: 90 + ((looks * 37 + i * 211) % 900) },
       })
       const path = { id: made.data?.id ?? '' }
       if (made.data !== undefined && i % 3 === 0)
-        await service.client.POST('/v1/reservations/{id}/confirm', { params: { path } })
+        await pages.service.client.POST('/v1/reservations/{id}/confirm', { params: { path } })
       if (made.data !== undefined && i % 5 === 1)
-        await service.client.POST('/v1/reservations/{id}/release', { params: { path } })
-      if (made.data !== undefined && i === 5 && looks % 3 === 0) await makeOverdue(service.db, path.id)
+        await pages.service.client.POST('/v1/reservations/{id}/release', { params: { path } })
+      if (made.data !== undefined && i === 5 && looks % 3 === 0) await makeOverdue(pages.service.db, path.id)
     }
     await answered
   }
-  await service.client.POST('/v1/reservations', { body: { lines: [{ sku: 'LAMP-BRASS', quantity: 2 }] } })
+  await pages.service.client.POST('/v1/reservations', { body: { lines: [{ sku: 'LAMP-BRASS', quantity: 2 }] } })
   await eventually(async () => (await numbersOf(page, 'LAMP-BRASS')).join() === '0,2,2')
   mkdirSync(SCREENSHOTS, { recursive: true })
   await page.screenshot({ path: `${SCREENSHOTS}console.png`, animations: 'disabled' })
@@ -339,7 +328,7 @@ test('the README shows the console as it is', async () => {
 
 test('what is open in front goes on with what others do, and its history goes back to the beginning', async () => {
   const one = { lines: [{ sku: 'BLEND-250-ESPRESSO', quantity: 1 }] }
-  const { data: made } = await service.client.POST('/v1/reservations/batch', {
+  const { data: made } = await pages.service.client.POST('/v1/reservations/batch', {
     body: { reservations: Array.from({ length: 60 }, () => one) },
   })
   const ids = made!.results.map((result) => ('reservation' in result ? result.reservation.id : ''))
@@ -351,10 +340,10 @@ test('what is open in front goes on with what others do, and its history goes ba
   await eventually(async () => (await entries.count()) === 61)
   expect(await entries.last().textContent()).toMatch(/^1set/)
   expect(await dialogOf(page).getByRole('button', { name: 'Show older ones' }).isVisible()).toBe(false)
-  await service.client.POST('/v1/reservations/{id}/confirm', { params: { path: { id: ids[0]! } } })
+  await pages.service.client.POST('/v1/reservations/{id}/confirm', { params: { path: { id: ids[0]! } } })
   await entries.first().getByText('sold').waitFor()
   expect(await entries.count()).toBe(62)
-  await service.client.POST('/v1/reservations/release', { body: { ids: ids.slice(1) } })
+  await pages.service.client.POST('/v1/reservations/release', { body: { ids: ids.slice(1) } })
 })
 
 describe('with API keys', () => {
@@ -366,7 +355,7 @@ describe('with API keys', () => {
   afterAll(() => closed?.stop())
 
   test('the console asks for one, takes no other, keeps it out of scripts’ sight, and lets go of it', async () => {
-    const page = await browsing.visit(`${closed.base}/console`)
+    const page = await pages.browsing.visit(`${closed.base}/console`)
     await page.getByLabel('API key').fill('srk_this_is_the_key_of_somebody_else_altogether')
     await page.getByRole('button', { name: 'Log in' }).click()
     await page.getByText('You are not logged in, or the login has ended.').waitFor()
@@ -386,7 +375,7 @@ describe('with API keys', () => {
   })
 
   test('the shop can be looked at, and nobody is let in by name', async () => {
-    const page = await browsing.visit(`${closed.base}/shop`)
+    const page = await pages.browsing.visit(`${closed.base}/shop`)
     await page.getByRole('article', { name: 'Canvas tote bag' }).waitFor()
     await page.getByRole('button', { name: 'Log in' }).click()
     await page.getByText('Logging in by name is switched off here.').waitFor()

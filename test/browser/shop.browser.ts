@@ -3,40 +3,17 @@ import { fileURLToPath } from 'node:url'
 import type { Page } from 'playwright-core'
 import { rows } from '../../src/database/transaction.ts'
 import { makeOverdue } from '../factories.ts'
-import {
-  eventually,
-  findBarriers,
-  findFaint,
-  isSame,
-  layoutShift,
-  mark,
-  openBrowser,
-  type Browsing,
-} from './browsing.ts'
-import { startService, type Service } from './service.ts'
+import { eventually, findBarriers, findFaint, isSame, layoutShift, mark, type Browsing } from './browsing.ts'
+import { usePages } from './pages.ts'
 
 /** The shop in a browser, from the first look to a paid order, and when something goes wrong on the way. */
 
 const SCREENSHOTS = fileURLToPath(new URL('../../docs/screenshots/', import.meta.url))
 
-let service: Service
-let browsing: Browsing
-
-beforeAll(async () => {
-  service = await startService()
-  browsing = await openBrowser()
-})
-afterEach(async () => {
-  await browsing.leave()
-  expect(browsing.complaints.splice(0)).toEqual([])
-})
-afterAll(async () => {
-  await browsing?.close()
-  await service?.stop()
-})
+const pages = usePages()
 
 const shop = (path = '', options: Parameters<Browsing['visit']>[1] = {}) =>
-  browsing.visit(`${service.base}/shop${path}`, options)
+  pages.browsing.visit(`${pages.service.base}/shop${path}`, options)
 
 const product = (page: Page, name: string) => page.getByRole('article', { name })
 const addButton = (page: Page, name: string) =>
@@ -70,14 +47,14 @@ const orderIdOf = (page: Page) => new URL(page.url()).pathname.split('/').at(-1)
 
 /** A SKU's counters, as another client reads them. */
 async function levelOf(sku: string) {
-  const { data } = await service.client.GET('/v1/stock/{sku}', { params: { path: { sku } } })
+  const { data } = await pages.service.client.GET('/v1/stock/{sku}', { params: { path: { sku } } })
   return data!
 }
 
 /** Sets what can be had of a SKU, as another client does: what others hold comes on top. */
 async function setAvailable(sku: string, units: number): Promise<void> {
   const stock = units + (await levelOf(sku)).temp_reserved_stock
-  const { response } = await service.client.PUT('/v1/stock/{sku}', { params: { path: { sku } }, body: { stock } })
+  const { response } = await pages.service.client.PUT('/v1/stock/{sku}', { params: { path: { sku } }, body: { stock } })
   expect(response.status).toBe(200)
 }
 
@@ -167,8 +144,10 @@ test('when a hold expires its order says so, and the stock is back in front of o
   const other = await shop()
   await product(other, 'Desk lamp, last season').getByText('Sold out').first().waitFor()
   await Promise.all([mark(buyer), mark(other)])
-  const { data: order } = await service.client.GET('/v1/orders/{id}', { params: { path: { id: orderIdOf(buyer) } } })
-  await makeOverdue(service.db, order!.reservation_id)
+  const { data: order } = await pages.service.client.GET('/v1/orders/{id}', {
+    params: { path: { id: orderIdOf(buyer) } },
+  })
+  await makeOverdue(pages.service.db, order!.reservation_id)
   await buyer.getByText('The hold ended before it was paid.').waitFor()
   await product(other, 'Desk lamp, last season').getByText('Only 1 left').waitFor()
   expect(await addButton(other, 'Desk lamp, last season').textContent()).toBe('Add to cart')
@@ -182,14 +161,14 @@ test('what another client buys shows without a reload, down to the last one and 
   await poster.getByText('7 available').waitFor()
   await mark(page)
   const lines = [{ sku: 'POSTER-SIGNED', quantity: 4 }]
-  await service.client.POST('/v1/reservations', { body: { lines } })
+  await pages.service.client.POST('/v1/reservations', { body: { lines } })
   await poster.getByText('Only 3 left').waitFor()
   const last = [{ sku: 'POSTER-SIGNED', quantity: 3 }]
-  const { data: hold } = await service.client.POST('/v1/reservations', { body: { lines: last } })
+  const { data: hold } = await pages.service.client.POST('/v1/reservations', { body: { lines: last } })
   await poster.getByText('Sold out').first().waitFor()
   expect(await addButton(page, 'Signed poster, numbered edition').getAttribute('aria-disabled')).toBe('true')
   await page.getByText('Signed poster, numbered edition has just sold out.').waitFor({ state: 'attached' })
-  await service.client.POST('/v1/reservations/{id}/release', { params: { path: { id: hold!.id } } })
+  await pages.service.client.POST('/v1/reservations/{id}/release', { params: { path: { id: hold!.id } } })
   await poster.getByText('Only 3 left').waitFor()
   await page.getByText('Signed poster, numbered edition is back in stock.').waitFor({ state: 'attached' })
   expect([await isSame(page), await layoutShift(page)]).toEqual([true, 0])
@@ -241,9 +220,9 @@ test('a session that has ended is noticed, and whoever goes on is asked who they
 test('the list of orders notices by itself when the time of one has run out', async () => {
   const page = await orderOf('Pour-over coffee set')
   const id = orderIdOf(page)
-  const { data: order } = await service.client.GET('/v1/orders/{id}', { params: { path: { id } } })
+  const { data: order } = await pages.service.client.GET('/v1/orders/{id}', { params: { path: { id } } })
   // So soon that one sees it come, and so late that the list is there before.
-  await makeOverdue(service.db, order!.reservation_id, -3)
+  await makeOverdue(pages.service.db, order!.reservation_id, -3)
   await page.getByRole('link', { name: 'Orders' }).click()
   await page.getByText(/^0:0[0-3] · ₩54,000$/).waitFor()
   await page.getByText('Time ran out').waitFor()
@@ -271,7 +250,7 @@ test('the language is switched at once, for both pages, and remembered', async (
   await page.reload()
   await page.getByRole('heading', { name: '상품' }).waitFor()
   expect(await page.title()).toBe('상품 · 데모 상점')
-  await page.goto(`${service.base}/console`)
+  await page.goto(`${pages.service.base}/console`)
   await page.getByRole('heading', { name: '현황' }).waitFor()
   await page.getByRole('button', { name: 'English' }).click()
   await page.getByRole('heading', { name: 'Overview' }).waitFor()
@@ -364,11 +343,11 @@ describe.each([
     await page.locator('.toast').waitFor()
     await look()
     for (const path of ['/shop/cart', '/shop/orders']) {
-      await page.goto(`${service.base}${path}`)
+      await page.goto(`${pages.service.base}${path}`)
       await page.locator('.panel').first().waitFor()
       await look()
     }
-    await page.goto(`${service.base}/shop/cart`)
+    await page.goto(`${pages.service.base}/shop/cart`)
     await page.locator('.side .button.first').click()
     await page.getByRole('timer').waitFor()
     await look()
@@ -386,7 +365,7 @@ test('the page goes with the system from light to dark', async () => {
 test('while the products cannot be read the page says so, and shows them when it is tried again', async () => {
   const page = await shop('/orders')
   await page.route('**/shop/v1/products?*', (route) => route.abort())
-  await page.goto(`${service.base}/shop`)
+  await page.goto(`${pages.service.base}/shop`)
   await page.getByText('The service cannot be reached.').waitFor()
   await page.unroute('**/shop/v1/products?*')
   await page.getByRole('button', { name: 'Try again' }).click()
@@ -396,7 +375,7 @@ test('while the products cannot be read the page says so, and shows them when it
 test('while the numbers are not live the page says so, until they are again', async () => {
   const page = await shop('/orders')
   await page.route('**/streams/stock?*', (route) => route.abort())
-  await page.goto(`${service.base}/shop`)
+  await page.goto(`${pages.service.base}/shop`)
   await page.getByText('No live updates at the moment.').waitFor()
   await page.unroute('**/streams/stock?*')
   await eventually(async () => !(await page.getByText('No live updates at the moment.').isVisible()))
@@ -405,10 +384,10 @@ test('while the numbers are not live the page says so, until they are again', as
 })
 
 test('without products the shop says how to get some', async () => {
-  await rows(service.db, `UPDATE products SET status = 'archived'`)
+  await rows(pages.service.db, `UPDATE products SET status = 'archived'`)
   const page = await shop()
   await page.getByText('There is nothing on sale yet.').waitFor()
-  await rows(service.db, `UPDATE products SET status = 'active'`)
+  await rows(pages.service.db, `UPDATE products SET status = 'active'`)
 })
 
 test('the README shows the shop as it is', async () => {
@@ -416,7 +395,7 @@ test('the README shows the shop as it is', async () => {
     await setAvailable(sku, units)
   }
   // Whoever came last is among those whom one may choose to be.
-  await service.client.POST('/v1/customers', { body: { name: 'Sora' } })
+  await pages.service.client.POST('/v1/customers', { body: { name: 'Sora' } })
   const page = await shop('', { deviceScaleFactor: 1.5 })
   await page.getByRole('button', { name: 'Log in' }).click()
   await page.getByRole('button', { name: 'Sora', exact: true }).click()

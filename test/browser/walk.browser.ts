@@ -1,25 +1,11 @@
 import type { Page } from 'playwright-core'
 import { makeOverdue } from '../factories.ts'
-import { eventually, isSame, mark, numbersOf, openBrowser, type Browsing } from './browsing.ts'
-import { startService, type Service } from './service.ts'
+import { eventually, isSame, mark, numbersOf } from './browsing.ts'
+import { usePages } from './pages.ts'
 
 /** Both pages side by side, as a new user has them: what is done in the shop is seen in the console, and nothing is loaded again. */
 
-let service: Service
-let browsing: Browsing
-
-beforeAll(async () => {
-  service = await startService()
-  browsing = await openBrowser()
-})
-afterEach(async () => {
-  await browsing.leave()
-  expect(browsing.complaints.splice(0)).toEqual([])
-})
-afterAll(async () => {
-  await browsing?.close()
-  await service?.stop()
-})
+const pages = usePages()
 
 const holdsIn = (page: Page) => page.getByRole('region', { name: 'Pending holds' }).first()
 const tileOf = (page: Page, name: string) => page.locator('.tile').filter({ hasText: name })
@@ -28,8 +14,8 @@ const showing = (page: Page, sku: string, numbers: number[]) =>
 
 /** The address alone opens the shop; the console is in the next tab. */
 async function open(): Promise<{ shop: Page; board: Page }> {
-  const shop = await browsing.visit(service.base)
-  const board = await browsing.beside(shop, `${service.base}/console`)
+  const shop = await pages.browsing.visit(pages.service.base)
+  const board = await pages.browsing.beside(shop, `${pages.service.base}/console`)
   await Promise.all([mark(shop), mark(board)])
   return { shop, board }
 }
@@ -66,7 +52,7 @@ test('somebody new opens the shop and buys, and the console shows the stock fall
 
 test('a hold that nobody pays runs out, and its units are back in the shop and in the console by themselves', async () => {
   const { shop, board } = await open()
-  const other = await browsing.visit(`${service.base}/shop`)
+  const other = await pages.browsing.visit(`${pages.service.base}/shop`)
   await mark(other)
   const tote = other.getByRole('article', { name: 'Canvas tote bag' })
   await tote.getByText('119 available').waitFor()
@@ -74,10 +60,10 @@ test('a hold that nobody pays runs out, and its units are back in the shop and i
   await tote.getByText('118 available').waitFor()
   await showing(board, 'TOTE-NATURAL', [118, 1, 119])
 
-  const { data } = await service.client.GET('/v1/orders/{id}', {
+  const { data } = await pages.service.client.GET('/v1/orders/{id}', {
     params: { path: { id: new URL(shop.url()).pathname.split('/').at(-1)! } },
   })
-  await makeOverdue(service.db, data!.reservation_id)
+  await makeOverdue(pages.service.db, data!.reservation_id)
   await shop.getByText('The hold ended before it was paid.').waitFor()
   await tote.getByText('119 available').waitFor()
   await showing(board, 'TOTE-NATURAL', [119, 0, 119])

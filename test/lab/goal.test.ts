@@ -79,7 +79,12 @@ test('arms are measured there and back', async () => {
       return Promise.resolve({ value: order.length, faults: [] })
     },
   })
-  const [a] = await interleave([arm('A'), arm('B')], 3, () => undefined)
+  const [a] = await interleave(
+    [arm('A'), arm('B')],
+    3,
+    () => undefined,
+    () => () => 0,
+  )
   expect(order.join('')).toBe('ABBAAB')
   expect(a!.values).toEqual([1, 4, 5])
 })

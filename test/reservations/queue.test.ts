@@ -138,6 +138,16 @@ describe('in particular', () => {
     )
   }
 
+  /** Asks a process that has no workers, and a worker that is gone has the job. */
+  async function askOfTheDead(options: ProcessOptions) {
+    const sku = await stocked(database.db)
+    const asking = await open({ workers: 0, ...options })
+    const asked = asking.reserve(wants(sku))
+    await isThere(asked.id)
+    await handToADeadWorker(asked.id, 0)
+    return { sku, asking, asked }
+  }
+
   async function deadLetters(): Promise<{ data: { operation: Reserve }; output: { message: string } }[]> {
     return rows(database.db, `SELECT data, output FROM pgboss.job WHERE name = 'reserve-dead-letters'`)
   }
@@ -219,11 +229,7 @@ describe('in particular', () => {
     })
 
     test('while another process has its job: told unknown, and the job is not begun again', async () => {
-      const sku = await stocked(database.db)
-      const asking = await open({ workers: 0, answer_ms_max: 100, wait_ms_max: 50 })
-      const asked = asking.reserve(wants(sku))
-      await isThere(asked.id)
-      await handToADeadWorker(asked.id, 0)
+      const { sku, asked } = await askOfTheDead({ answer_ms_max: 100, wait_ms_max: 50 })
       expect(refusal(await asked)).toEqual({ code: 'database_unavailable', outcome: 'unknown' })
       await rows(database.db, `UPDATE pgboss.job SET state = 'retry', created_on = created_on - interval '5 seconds'`)
       const working = await open()
@@ -429,22 +435,14 @@ describe('in particular', () => {
   })
 
   test('a database that goes away: what waits is answered unknown, what comes is told that nothing was written', async () => {
-    const sku = await stocked(database.db)
-    const waiting = await open({ workers: 0, silence_ms: 30, answer_ms_max: 60_000 })
-    const asked = waiting.reserve(wants(sku))
-    await isThere(asked.id)
-    await handToADeadWorker(asked.id, 0)
-    await waiting.cutOff()
+    const { sku, asking, asked } = await askOfTheDead({ silence_ms: 30, answer_ms_max: 60_000 })
+    await asking.cutOff()
     expect(refusal(await asked)).toEqual({ code: 'database_unavailable', outcome: 'unknown' })
-    expect(refusal(await waiting.reserve(wants(sku)))).toEqual({ code: 'database_unavailable', outcome: 'none' })
+    expect(refusal(await asking.reserve(wants(sku)))).toEqual({ code: 'database_unavailable', outcome: 'none' })
   })
 
   test('a database that answers nothing: what waits is answered in time, though nothing was heard', async () => {
-    const sku = await stocked(database.db)
-    const waiting = await open({ workers: 0, lock_timeout_ms: 5000, silence_ms: 300, answer_ms_max: 60_000 })
-    const asked = waiting.reserve(wants(sku))
-    await isThere(asked.id)
-    await handToADeadWorker(asked.id, 0)
+    const { asked } = await askOfTheDead({ lock_timeout_ms: 5000, silence_ms: 300, answer_ms_max: 60_000 })
     // It is asked about, and no answer comes.
     const freezing = await begin(database.db)
     await freezing.raw('LOCK TABLE pgboss.job IN ACCESS EXCLUSIVE MODE')

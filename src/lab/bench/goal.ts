@@ -3,7 +3,7 @@ import type { Databases } from './database.ts'
 import type { BenchHome } from './home.ts'
 import type { Pgbench } from './pgbench.ts'
 import { ratioOf, seriesOf, type Sample, type Series, type Spread } from './series.ts'
-import { undisturbed } from './stolen.ts'
+import { undisturbed, watchStolen } from './stolen.ts'
 
 /** One shape for all goals: what is compared, what it comes to, and whether that is enough. */
 
@@ -141,12 +141,13 @@ export async function interleave(
   arms: readonly Arm[],
   rounds: number,
   progress: (doing: string) => void,
+  watch = watchStolen,
 ): Promise<Series[]> {
   const samples = new Map<Arm, Sample[]>(arms.map((arm) => [arm, []]))
   for (let round = 0; round < rounds; round++) {
     for (const arm of round % 2 === 0 ? arms : arms.toReversed()) {
       progress(`${arm.name}, ${round + 1} of ${rounds}`)
-      samples.get(arm)!.push(await undisturbed(() => arm.measure()))
+      samples.get(arm)!.push(await undisturbed(() => arm.measure(), watch))
     }
   }
   return arms.map((arm) => seriesOf(arm.name, arm.unit, samples.get(arm)!))

@@ -36,7 +36,11 @@ export async function findPgbench(): Promise<Pgbench | undefined> {
 
 let scripts = 0
 
-/** Runs a script with prepared statements. @returns the seconds it took, without connecting: what committed is counted in the database */
+/**
+ * Runs a script with prepared statements. What committed is counted in the database.
+ *
+ * @returns the seconds it took, without connecting
+ */
 export async function runPgbench(pgbench: Pgbench, run: PgbenchRun): Promise<{ elapsed_seconds: number }> {
   const { hostname, port, username, password, pathname } = new URL(run.url)
   const file = join(run.dir, `pgbench-${++scripts}.sql`)
@@ -58,6 +62,8 @@ export async function runPgbench(pgbench: Pgbench, run: PgbenchRun): Promise<{ e
   )
   const processed = Number(/transactions actually processed: (\d+)/.exec(said)?.[1])
   const tps = Number(/tps = ([\d.]+)/.exec(said)?.[1])
+  // On a machine that stood still meanwhile none may have ended; then it tells no rate.
+  if (processed === 0) return { elapsed_seconds: run.seconds }
   if (!(processed > 0 && tps > 0)) throw new Error(`pgbench said what is not understood:\n${said}`)
   return { elapsed_seconds: processed / tps }
 }

@@ -47,7 +47,7 @@ export function followActivity(): () => void {
   return () => ends.forEach((end) => end())
 }
 
-/** Works again and again while the page is seen; the next turn begins so long after the last has ended, however long that took. */
+/** Works again and again while the page is seen; the next turn begins so long after the last has ended. */
 export function repeat(work: () => Promise<void>, pause_ms: number): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined
   let ended = false
