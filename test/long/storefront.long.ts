@@ -16,10 +16,11 @@ import { reasons, runSuite, type Suite } from './suite.ts'
 
 /**
  * Buyers of a few scarce SKUs do everything that can be done to an order, at random, at once, twice and through two processes
- * that are killed again and again, over connections of which some break at COMMIT: order from the cart or not, with a coupon or not, pay by balance and by card, approve,
- * decline, cancel, refund; others release, confirm and reacquire their holds; holds run out after seconds; the gateway's
- * webhooks are late, repeated and turned around, its answers get lost, it takes other amounts and refuses captures and
- * refunds. In the end money, stock, coupons and sales agree with each other and with the gateway's books.
+ * that are killed again and again, over connections of which some break at COMMIT: order from the cart or not, with a coupon
+ * or not, pay by balance and by card, approve, decline, cancel, refund; others release, confirm and reacquire their holds;
+ * holds run out after seconds; the gateway's webhooks are late, repeated and turned around, its answers get lost, it takes
+ * other amounts and refuses captures and refunds. In the end money, stock, coupons and sales agree with each other and with
+ * the gateway's books.
  */
 
 const BUYERS = 24
@@ -67,6 +68,8 @@ async function main(suite: Suite): Promise<void> {
     await deliver(db)
     services[round % 2] = await start()
   }
+  // One of the last processes had COMMITs cut in the last round, and has said so.
+  const said = services.map((service) => service.errors().length)
   const left = await settled(db)
   suite.check(
     'what is owed to the gateway is finished, and every hold that ran out is back',
@@ -85,8 +88,13 @@ async function main(suite: Suite): Promise<void> {
   suite.note(ends.map(({ end }) => end).join(', '))
   const books = await compareBooks(db)
   suite.check("every payment is what the gateway's books say", books.length === 0, reasons(books))
-  const errors = services.flatMap((service) => service.errors().map(({ msg, err }) => `${msg} ${JSON.stringify(err)}`))
-  suite.check('the last processes log no error', errors.length === 0, reasons(errors))
+  const errors = services.flatMap((service, i) =>
+    service
+      .errors()
+      .slice(said[i])
+      .map(({ msg, err }) => `${msg} ${JSON.stringify(err)}`),
+  )
+  suite.check('when nothing breaks any more no process logs an error', errors.length === 0, reasons(errors))
   suite.note(`${await countDeadlocks(db)} deadlocks`)
   await Promise.all(services.map((service) => service.stop()))
   await checkVerify(suite, db, `after ${ROUNDS} kills and ${proxy.count()} lost COMMITs`)
