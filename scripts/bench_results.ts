@@ -2,8 +2,8 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { number, type Report } from '../src/lab/bench/report.ts'
 
 /**
- * What `npm run bench -- --json FILE` wrote, as the documentation shows it: every row of one or more runs side by side as a
- * Markdown table on standard output, and the rates of the first run as a chart.
+ * What `npm run bench -- --json FILE` wrote, as the documentation shows it: every row of the last run, with those of earlier
+ * ones beside it, as a Markdown table on standard output, and the rates of the last one as a chart.
  *
  * Usage: npm run bench:results -- run1.json [run2.json …] [chart.svg]
  */
@@ -28,15 +28,14 @@ const runs = files
   .filter((file) => file.endsWith('.json'))
   .map((file) => JSON.parse(readFileSync(file, 'utf8')) as Report)
 const chart_file = files.find((file) => file.endsWith('.svg'))
-const [first] = runs
-if (first === undefined) throw new Error('name at least one file that npm run bench -- --json has written')
+const last = runs.at(-1)
+if (last === undefined) throw new Error('name at least one file that npm run bench -- --json has written')
 
-process.stdout.write(`${tableOf(runs)}\n`)
-if (chart_file !== undefined) writeFileSync(chart_file, chartOf(first))
+process.stdout.write(`${tableOf(runs, last)}\n`)
+if (chart_file !== undefined) writeFileSync(chart_file, chartOf(last))
 
-function tableOf(reports: readonly Report[]): string {
-  const [shown] = reports
-  const lines = shown!.goals.flatMap(({ id, result }) =>
+function tableOf(reports: readonly Report[], shown: Report): string {
+  const lines = shown.goals.flatMap(({ id, result }) =>
     result.rows.map(({ label, target }) => {
       const goal = target === null ? 'told' : 'at_least' in target ? `≥ ${target.at_least}` : `≤ ${target.at_most}`
       const cells = reports.map((report) => {

@@ -3,14 +3,15 @@
  * what was reserved in one batch has the same ones.
  */
 
-const SLOTS = 256
+/** A prime: a hold begins and ends at two times, and what lies between them is a round number of seconds. */
+const SLOTS = 251
 const times = new Float64Array(SLOTS).fill(Number.NaN)
 const texts: string[] = Array.from({ length: SLOTS }, () => '')
 
 /** ISO 8601, UTC, with milliseconds. */
 export function isoTime(date: Date): string {
   const time = date.getTime()
-  const slot = time & (SLOTS - 1)
+  const slot = Math.abs(time % SLOTS)
   if (times[slot] !== time) {
     texts[slot] = date.toISOString()
     times[slot] = time

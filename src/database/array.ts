@@ -21,9 +21,16 @@ export function arrayOf(items: readonly Element[]): string
 export function arrayOf<Item>(items: readonly Item[], valueOf: (item: Item) => Element): string
 export function arrayOf<Item>(items: readonly Item[], valueOf = (item: Item) => item as Element): string {
   let text = ''
+  // A batch's rows have much in common, and what was the same in the row before need not be looked at again.
+  let last: Element = undefined
+  let last_text = elementOf(last)
   for (const item of items) {
-    if (text !== '') text += ','
-    text += elementOf(valueOf(item))
+    const value = valueOf(item)
+    if (value !== last) {
+      last = value
+      last_text = elementOf(value)
+    }
+    text += text === '' ? last_text : `,${last_text}`
   }
   return `{${text}}`
 }

@@ -19,9 +19,9 @@ test('a median is the middle value, or the mean of the two in the middle', () =>
   expect(median([])).toBeNaN()
 })
 
-test('a ratio is that of the medians, with the extremes of each round', () => {
-  const spread = ratioOf(series('a', [100, 200, 300]), series('b', [100, 100, 50]))
-  expect(spread).toEqual({ median: 2, min: 1, max: 6 })
+test('a ratio is the median of those of the rounds', () => {
+  const spread = ratioOf(series('a', [100, 200, 300]), series('b', [100, 50, 50]))
+  expect(spread).toEqual({ median: 4, min: 1, max: 6 })
 })
 
 test('a ratio that meets its goal passes, another falls short, in either direction', () => {
@@ -105,7 +105,7 @@ test('the command line names goals that exist, or says which do', () => {
 })
 
 test('what was found is told in tables, with what it is to an earlier run', () => {
-  const arms = [series('service', [1200, 1000, 1100]), series('constant route', [1000])]
+  const arms = [series('service', [1200, 1000, 1100]), series('constant route', [1000, 1000, 1000])]
   const rows = [judgeRatio('one SKU ÷ constant route', arms[0]!, arms[1]!, { at_least: 1 })]
   const result = { arms, rows, notes: ['verify: clean'] }
   const told = tellGoal(oneSku, result, undefined)

@@ -64,8 +64,8 @@ export const QUICK: Settings = {
 
 export const FULL: Settings = {
   quick: false,
-  rounds: 3,
-  seconds: 4,
+  rounds: 5,
+  seconds: 2.5,
   warmup_seconds: 2,
   trial_connections: [1, 2, 4, 8, 16, 32, 64],
   trial_seconds: 1,

@@ -26,12 +26,7 @@ export function seriesOf(name: string, unit: string, samples: readonly Sample[])
   return { name, unit, values, faults, ...spreadOf(values) }
 }
 
-/**
- * One series divided by another: median by median, and the least and the greatest ratio of measurements of the same
- * round.
- */
+/** One series divided by another, round by round: what slows the machine for a while slows both, one after the other. */
 export function ratioOf(above: Series, below: Series): Spread {
-  const pairs = above.values.slice(0, below.values.length).map((value, i) => value / below.values[i]!)
-  const { min, max } = spreadOf(pairs)
-  return { median: above.median / below.median, min, max }
+  return spreadOf(above.values.slice(0, below.values.length).map((value, i) => value / below.values[i]!))
 }
