@@ -7,9 +7,14 @@ function watching(shares: number[]) {
   }
 }
 
-async function measureWith(shares: number[]) {
+/** Measures 1, 2, 3, …; what goes wrong does in the one that is `faulty`. */
+async function measureWith(shares: number[], faulty?: number) {
   let measured = 0
-  const kept = await undisturbed(() => Promise.resolve(++measured), watching([...shares]))
+  const kept = await undisturbed(
+    () => Promise.resolve(++measured),
+    (number) => (number === faulty ? ['3 wrong answers'] : []),
+    watching([...shares]),
+  )
   return { measured, kept }
 }
 
@@ -32,4 +37,9 @@ test('one that was disturbed is taken again, until one was left alone', async ()
 
 test('of three that were disturbed the least disturbed stands', async () => {
   expect(await measureWith([0.2, 0.05, 0.3])).toEqual({ measured: 3, kept: 2 })
+})
+
+test('what went wrong stands, however disturbed it was', async () => {
+  expect(await measureWith([0.2, 0.01], 1)).toEqual({ measured: 1, kept: 1 })
+  expect(await measureWith([0.05, 0.2, 0.01], 2)).toEqual({ measured: 2, kept: 2 })
 })

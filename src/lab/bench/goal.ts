@@ -147,7 +147,13 @@ export async function interleave(
   for (let round = 0; round < rounds; round++) {
     for (const arm of round % 2 === 0 ? arms : arms.toReversed()) {
       progress(`${arm.name}, ${round + 1} of ${rounds}`)
-      samples.get(arm)!.push(await undisturbed(() => arm.measure(), watch))
+      samples.get(arm)!.push(
+        await undisturbed(
+          () => arm.measure(),
+          (sample) => sample.faults,
+          watch,
+        ),
+      )
     }
   }
   return arms.map((arm) => seriesOf(arm.name, arm.unit, samples.get(arm)!))
@@ -163,10 +169,16 @@ export function faultsOf(result: LoadResult, bare_rate: number): string[] {
   const rate = (answered / result.elapsed_ms) * 1000
   if (rate * HEADROOM > bare_rate) {
     faults.push(
-      `the load drivers reach ${Math.round(bare_rate)}/s against a bare socket, less than ${HEADROOM} times ${Math.round(rate)}/s`,
+      `${AT_THEIR_LIMIT} ${Math.round(bare_rate)}/s against a bare socket, less than ${HEADROOM} times ${Math.round(rate)}/s`,
     )
   }
   return faults
 }
 
 const HEADROOM = 1.5
+const AT_THEIR_LIMIT = 'the load drivers reach'
+
+/** For what is only told, or may come near what the drivers reach against a bare socket: it is at least as fast. */
+export function withoutDriverFaults(series: Series): Series {
+  return { ...series, faults: series.faults.filter((fault) => !fault.startsWith(AT_THEIR_LIMIT)) }
+}

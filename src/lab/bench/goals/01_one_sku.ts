@@ -1,7 +1,6 @@
 import { compare, finish, ONE_SKU, openShop, serve, serveBare, serveConstant } from '../arms.ts'
-import { judge, judgeRatio, withFaults, type Goal } from '../goal.ts'
+import { judge, judgeRatio, withFaults, withoutDriverFaults, type Goal } from '../goal.ts'
 import { ask, type TestedServer } from '../servers.ts'
-import type { Series } from '../series.ts'
 import { skuName } from '../../load/scenario.ts'
 
 /** A durable reservation costs no more than an empty answer: the mark that the service is built for. */
@@ -37,7 +36,7 @@ export const oneSku: Goal = {
     ]
     const unlike = sizes[0] === sizes[1] ? [] : [`the answers differ in size: ${sizes.join(' and ')} bytes`]
     return finish(context, [shop], {
-      arms: [reserved!, together, empty!, bare, { ...bareNode!, faults: [] }],
+      arms: [reserved!, together, empty!, bare, withoutDriverFaults(bareNode!)],
       rows: [
         withFaults(judgeRatio('one SKU ÷ constant route', reserved!, empty!, { at_least: 1 }), unlike),
         judgeRatio('constant route ÷ bare Koa', empty!, bare, { at_least: 0.8 }),
@@ -50,10 +49,6 @@ export const oneSku: Goal = {
       ],
     })
   },
-}
-
-function withoutDriverFaults(series: Series): Series {
-  return { ...series, faults: series.faults.filter((fault) => !fault.startsWith('the load drivers')) }
 }
 
 async function answerBytes(server: TestedServer, api_key: string): Promise<number> {

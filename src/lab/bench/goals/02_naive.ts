@@ -1,5 +1,5 @@
 import { finish, compare, ONE_SKU, openShop, pgbenchArm, serve, serveBare } from '../arms.ts'
-import { invalid, judgeRatio, type Goal } from '../goal.ts'
+import { invalid, judgeRatio, withoutDriverFaults, type Goal } from '../goal.ts'
 import { countNaive, createNaiveTables, naiveScript } from '../opponents.ts'
 import { INSTALL_PGBENCH } from '../pgbench.ts'
 
@@ -30,7 +30,7 @@ export const naive: Goal = {
       ],
       [opponent],
     )
-    const bare = { ...node!, faults: [] }
+    const bare = withoutDriverFaults(node!)
     return finish(context, [shop], {
       arms: [reserved!, bare, bench!],
       rows: [

@@ -10,7 +10,7 @@ import {
   serveBare,
   serveBestConditional,
 } from '../arms.ts'
-import { invalid, judgeRatio, type Goal, type Row } from '../goal.ts'
+import { invalid, judgeRatio, withoutDriverFaults, type Goal, type Row } from '../goal.ts'
 import { countNaive, createNaiveTables, naiveScript } from '../opponents.ts'
 import { INSTALL_PGBENCH } from '../pgbench.ts'
 import type { Series } from '../series.ts'
@@ -54,7 +54,7 @@ export const manySkus: Goal = {
       ],
       opponents,
     )
-    const bare = { ...node!, faults: [] }
+    const bare = withoutDriverFaults(node!)
     const rows = [
       judgeRatio('one SKU ÷ 10,000 SKUs', one!, many!, { at_least: 0.9 }),
       judgeRatio('10,000 SKUs ÷ conditional', many!, alone!, { at_least: 1.5 }),

@@ -46,14 +46,14 @@ export const overload: Goal = {
       await context.databases.setServer('commit_delay', COMMIT_DELAY_US)
       await shop.db.raw(HOLD_BACK)
       await delay(500)
-      held = await undisturbed(() => measureHeldBack(context, arm, shop, constant_rate))
+      held = await undisturbed(() => measureHeldBack(context, arm, shop, constant_rate), faultsIn)
     } finally {
       await context.databases.setServer('commit_delay', null)
       await context.databases.setServer('commit_siblings', null)
       await shop.db.raw(HOLD_BACK_NO_MORE)
     }
     await delay(1000)
-    const full_speed = await undisturbed(() => measureFullSpeed(context, arm))
+    const full_speed = await undisturbed(() => measureFullSpeed(context, arm), faultsIn)
     return finish(context, [shop], {
       arms: [],
       rows: [...held.rows, ...full_speed.rows],
@@ -63,6 +63,10 @@ export const overload: Goal = {
 }
 
 type Held = { rows: Row[]; notes: string[] }
+
+function faultsIn({ rows }: Held): string[] {
+  return rows.flatMap((row) => row.faults)
+}
 
 /** Capacity held below a quarter of the constant route, so that refusing can't be what it is spent on. */
 async function measureHeldBack(
