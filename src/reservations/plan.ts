@@ -274,6 +274,7 @@ class Board {
       id: stored.id,
       from: earlier?.from ?? stored.status,
       from_overdue: earlier?.from_overdue ?? stored.overdue,
+      from_expires_at: earlier?.from_expires_at ?? stored.expires_at,
       to: after.status,
       expires_at: after.expires_at,
       closed_at: after.closed_at,

@@ -129,11 +129,12 @@ export async function selectUnlockedIds(db: Executor, ids: readonly string[]): P
   return found.map((row) => row.id)
 }
 
-/** A change of one reservation, and the stored state and side of its `expires_at` that it was decided on. */
+/** A change of one reservation, and the stored state, `expires_at` and side of it that it was decided on. */
 export type Transition = {
   id: string
   from: Status
   from_overdue: boolean
+  from_expires_at: Date
   to: Status
   expires_at: Date
   closed_at: Date | null
@@ -151,11 +152,13 @@ export async function applyTransitions(db: Executor, transitions: readonly Trans
   const applied = await rows(
     db,
     `WITH change AS MATERIALIZED (
-       SELECT * FROM unnest(?::uuid[], ?::text[], ?::boolean[], ?::text[], ?::timestamptz[], ?::timestamptz[], ?::text[])
-         AS c (id, from_status, from_overdue, to_status, expires_at, closed_at, release_reason)
+       SELECT * FROM unnest(?::uuid[], ?::text[], ?::boolean[], ?::timestamptz[], ?::text[], ?::timestamptz[],
+                            ?::timestamptz[], ?::text[])
+         AS c (id, from_status, from_overdue, from_expires_at, to_status, expires_at, closed_at, release_reason)
      ), same AS MATERIALIZED (
        SELECT count(*) AS rows FROM change c JOIN reservations r USING (id)
        WHERE r.status = c.from_status AND (r.expires_at <= clock_timestamp()) = c.from_overdue
+         AND date_trunc('milliseconds', r.expires_at) = c.from_expires_at
      )
      UPDATE reservations r
      SET status = c.to_status, expires_at = c.expires_at, closed_at = c.closed_at, release_reason = c.release_reason
@@ -166,6 +169,7 @@ export async function applyTransitions(db: Executor, transitions: readonly Trans
       transitions.map((row) => row.id),
       transitions.map((row) => row.from),
       transitions.map((row) => row.from_overdue),
+      transitions.map((row) => row.from_expires_at.toISOString()),
       transitions.map((row) => row.to),
       transitions.map((row) => row.expires_at.toISOString()),
       transitions.map((row) => row.closed_at?.toISOString() ?? null),

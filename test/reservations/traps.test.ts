@@ -119,6 +119,19 @@ test('a confirm that waits and is still in time is taken', async () => {
   expect(must(await answer).status).toBe('confirmed')
 })
 
+test('a confirm keeps the longer time that another process gave its hold meanwhile', async () => {
+  const sku = await stocked(database.db)
+  const { id, expires_at } = await hold(core.batched.reservations, sku)
+  const tx = await begin(database.db)
+  await tx.raw(`UPDATE reservations SET expires_at = expires_at + interval '1 minute' WHERE id = ?`, [id])
+  const answer = core.batched.reservations.confirm({ id })
+  await untilWaiting(database.db)
+  await tx.commit()
+  expect(must(await answer).expires_at.getTime()).toBe(expires_at.getTime() + 60_000)
+  const [row] = await rows<{ expires_at: Date }>(database.db, 'SELECT expires_at FROM reservations WHERE id = ?', [id])
+  expect(row!.expires_at.getTime()).toBe(expires_at.getTime() + 60_000)
+})
+
 test('orders of many SKUs in crossed order from two processes, with sweeps: not one deadlock, and every unit accounted for', async () => {
   const skus = await Promise.all(Array.from({ length: 6 }, () => stocked(database.db, 10_000)))
   const before = await countDeadlocks(database.db)
