@@ -1,8 +1,11 @@
 import type { Logger } from 'pino'
 import { DatabaseUnavailable, refused, type Refusal } from '../errors.ts'
+import { Answers } from './answers.ts'
 import { LIMITS, type BatcherLimits } from './batcher_limits.ts'
 import { Blocked, KEYS, subjectOfReservation, subjectOfSku } from './blocked.ts'
 import type { FlightOptions } from './flight.ts'
+import { LookAhead } from './look_ahead.ts'
+import type { Looked } from './look.ts'
 import type { Operation, Outcome } from './plan.ts'
 
 /**
@@ -19,6 +22,8 @@ import type { Operation, Outcome } from './plan.ts'
 
 export type BatcherOptions = {
   fly: (operations: readonly Operation[], options: FlightOptions) => Promise<Map<Operation, Outcome>>
+  /** Looks at what operations rest on, for a flight to come; without it every flight looks for itself. */
+  look?: (operations: readonly Operation[]) => Promise<Looked>
   log: Logger
   observeBatch: (size: number) => void
   observeWait: (duration_ms: number) => void
@@ -29,14 +34,10 @@ export type BatcherOptions = {
 const TRIES_MAX = 3
 
 /**
- * Answers sent in one turn of the event loop. Sending is among the dearest parts of a request: sent all at once, the
- * answers of a batch would keep the database waiting for the next statement.
+ * The next batch is looked at ahead if it has so large a part of the last one's size by then: who comes later is not in it,
+ * and many small batches cost more than waiting for the look.
  */
-const ANSWERS_PER_TURN = 32
-/** So few are answered at once: a buyer alone need not wait for the next turn. */
-const FEW_ANSWERS = 4
-/** A turn that takes longer has so much else to do that the answers would never be through: then all are sent. */
-const TURN_MS_MAX = 10
+const AHEAD_SHARE = 0.75
 
 /** What the last flight counts for in the average, and how many average flights a request is left for its own. */
 const FLIGHT_WEIGHT = 0.2
@@ -74,15 +75,17 @@ export class Batcher {
   #lanes_flying = 0
   #stopping = false
   readonly #flights = new Set<Waiting[]>()
+  readonly #ahead: LookAhead
   /** How long a flight takes, as a moving average. */
   #flight_ms = 0
-  #landed: { request: Waiting; outcome: Outcome | undefined }[] = []
+  readonly #answers = new Answers(() => this.#noteIdle())
   #watch: NodeJS.Timeout | undefined
   #whenIdle: (() => void)[] = []
 
   constructor(options: BatcherOptions) {
     this.#options = options
     this.#limits = { ...LIMITS, ...options.limits }
+    this.#ahead = new LookAhead(options.look)
   }
 
   /**
@@ -126,7 +129,7 @@ export class Batcher {
 
   #isIdle(): boolean {
     const waiting = [...this.#lanes.values()].some((lane) => lane.flying || lane.waiting.length > 0)
-    return !this.#running && this.#queue.length === 0 && this.#landed.length === 0 && !waiting
+    return !this.#running && this.#queue.length === 0 && !this.#answers.pending && !waiting
   }
 
   #noteIdle(): void {
@@ -162,14 +165,28 @@ export class Batcher {
 
   async #run(): Promise<void> {
     while (this.#queue.length > 0) {
-      const batch = this.#assemble(this.#queue, this.#limits.batch_size_max, true)
+      const batch = this.#assemble(this.#queue, this.#ahead.length ?? this.#limits.batch_size_max, true)
+      const looked = this.#ahead.take(operationsOf(batch))
       if (batch.length === 0) continue
       const started = performance.now()
-      await this.#fly(batch, undefined)
+      await this.#fly(batch, undefined, looked)
       this.#flight_ms += (performance.now() - started - this.#flight_ms) * FLIGHT_WEIGHT
     }
     this.#running = false
     this.#noteIdle()
+  }
+
+  /** Looks at what would take off if the batch in flight had landed. */
+  #lookAhead(flying: number): void {
+    const { batch_size_max, batch_lines_max } = this.#limits
+    const operations: Operation[] = []
+    let lines = 0
+    for (const { operation } of this.#queue) {
+      if (operations.length >= batch_size_max || lines >= batch_lines_max) break
+      lines += linesOf(operation)
+      operations.push(operation)
+    }
+    if (operations.length >= flying * AHEAD_SHARE) this.#ahead.begin(operations)
   }
 
   /** Takes the next batch off a queue; who waited too long or left is answered, who needs a locked row is put apart. */
@@ -187,7 +204,7 @@ export class Batcher {
         this.#putApart(request, subject)
         continue
       }
-      lines += request.operation.verb === 'reserve' ? request.operation.lines.length : 1
+      lines += linesOf(request.operation)
       batch.push(request)
     }
     queue.splice(0, taken)
@@ -219,20 +236,21 @@ export class Batcher {
     return subjects.find((subject) => this.#lanes.has(subject))
   }
 
-  async #fly(batch: Waiting[], lane: Lane | undefined): Promise<void> {
+  async #fly(batch: Waiting[], lane: Lane | undefined, looked?: Promise<Looked>): Promise<void> {
     const started = performance.now()
     this.#flights.add(batch)
     this.#options.observeBatch(batch.length)
     this.#options.observeWait(started - (batch[0]?.arrived ?? started))
     try {
-      const outcomes = await this.#options.fly(
-        batch.map((request) => request.operation),
-        {
-          deadline: started + this.#limits.wait_ms_max,
-          ...(lane === undefined ? { apart: this.#lanes } : { waits_for: lane.subject }),
-        },
-      )
-      this.#land(batch, outcomes)
+      const outcomes = await this.#options.fly(operationsOf(batch), {
+        deadline: started + this.#limits.wait_ms_max,
+        looked,
+        ...(lane === undefined
+          ? { apart: this.#lanes, onSent: () => this.#lookAhead(batch.length) }
+          : { waits_for: lane.subject }),
+      })
+      // After the next batch has taken off, unless they are few.
+      this.#answers.give(batch.map((request) => () => settle(request, outcomes.get(request.operation))))
       if (lane !== undefined) lane.free = true
     } catch (error) {
       if (lane !== undefined) lane.free = false
@@ -240,34 +258,6 @@ export class Batcher {
     } finally {
       this.#flights.delete(batch)
     }
-  }
-
-  /** Answers a batch, in order, after the next one has taken off; a few at once. */
-  #land(batch: readonly Waiting[], outcomes: ReadonlyMap<Operation, Outcome>): void {
-    if (batch.length <= FEW_ANSWERS && this.#landed.length === 0) {
-      for (const request of batch) this.#settle(request, outcomes.get(request.operation))
-      return
-    }
-    for (const request of batch) this.#landed.push({ request, outcome: outcomes.get(request.operation) })
-    // Were others still to be answered, a turn for it is set already.
-    if (this.#landed.length === batch.length) this.#answerNextTurn()
-  }
-
-  #answerNextTurn(): void {
-    const since = performance.now()
-    setImmediate(() => {
-      const is_long = performance.now() - since > TURN_MS_MAX
-      const { length } = this.#landed
-      const count = is_long ? length : Math.max(ANSWERS_PER_TURN, length >> 3)
-      for (const { request, outcome } of this.#landed.splice(0, count)) this.#settle(request, outcome)
-      if (this.#landed.length > 0) this.#answerNextTurn()
-      else this.#noteIdle()
-    })
-  }
-
-  #settle(request: Waiting, outcome: Outcome | undefined): void {
-    if (outcome === undefined) request.fail(new Error('a flight left an operation without an outcome'))
-    else request.answer(outcome)
   }
 
   async #recover(batch: Waiting[], lane: Lane | undefined, error: unknown): Promise<void> {
@@ -380,6 +370,19 @@ export class Batcher {
     }
     lane.waiting.unshift(...staying)
   }
+}
+
+function operationsOf(batch: readonly Waiting[]): Operation[] {
+  return batch.map((request) => request.operation)
+}
+
+function linesOf(operation: Operation): number {
+  return operation.verb === 'reserve' ? operation.lines.length : 1
+}
+
+function settle(request: Waiting, outcome: Outcome | undefined): void {
+  if (outcome === undefined) request.fail(new Error('a flight left an operation without an outcome'))
+  else request.answer(outcome)
 }
 
 function overloaded(detail: string): { ok: false; refusal: Refusal } {

@@ -6,8 +6,8 @@ import type { Recorded } from '../stock/counters.ts'
 import { lockLevels, selectUnlockedSkus } from '../stock/queries.ts'
 import { Blocked, findApart, KEYS, rowOf, subjectOfReservation, subjectOfSku, throwIfApart } from './blocked.ts'
 import type { ClosingHooks } from './hooks.ts'
-import { lookAndDraw } from './look.ts'
-import { draw, type Operation, type Outcome, type Plan, type PlanSettings, type View } from './plan.ts'
+import { lookAndDraw, type Looked } from './look.ts'
+import { draw, refusesNobody, type Operation, type Outcome, type Plan, type PlanSettings, type View } from './plan.ts'
 import {
   applyTransitions,
   deleteInserted,
@@ -53,6 +53,10 @@ export type FlightOptions = {
    * refused with `stock_conflict`, nothing being written.
    */
   counters?: 'locked' | 'as_read'
+  /** The first look, taken before the flight. It is taken again if it refuses anybody: the batch before it may have made room. */
+  looked?: Promise<Looked> | undefined
+  /** Called when all that the batch writes was sent, COMMIT behind it; not if it refuses anybody. */
+  onSent?: () => void
   /** Called when what was read no longer holds where it is to be written: somebody else was faster. */
   onConflict?: () => void
   /** With `locked`: how long the locks took. */
@@ -88,9 +92,15 @@ export async function fly(
   const denied = new Map<Operation, Outcome>()
   const reclaim_until = (performance.now() + deadline) / 2
   let with_keys = false
+  let ahead = options.looked
   for (let looks = 0; looks < LOOKS_MAX && (looks === 0 || performance.now() < deadline); looks++) {
     const started = performance.now()
-    const { plan, view } = await reading(() => lookAndDraw(deps, deps.db, operations, with_keys, denied))
+    const seen = await ahead
+    ahead = undefined
+    const { plan, view } =
+      seen !== undefined && refusesNobody(seen.plan)
+        ? seen
+        : await reading(() => lookAndDraw(deps, deps.db, operations, with_keys, denied))
     deps.observePhase('read', performance.now() - started)
     if (apart !== undefined && apart.size + deps.known_locked.size > 0) {
       throwIfApart(operations, view, (subject) => apart.has(subject) || isKnownLocked(deps, subject))
@@ -170,7 +180,7 @@ function availableIn(view: View, sku: string): number {
 async function write(
   deps: FlightDeps,
   drawn: { operations: readonly Operation[]; plan: Plan; view: View; ignored: ReadonlySet<string> },
-  { counters: how, onConflict, onLocked, alongside }: FlightOptions,
+  { counters: how, onConflict, onLocked, onSent, alongside }: FlightOptions,
 ): Promise<Map<Operation, Outcome> | typeof STALE> {
   const { operations, plan, view, ignored } = drawn
   const failed: Failed = { phase: undefined }
@@ -196,6 +206,7 @@ async function write(
       if (moved.fits) {
         if (isPastAnEnd(plan, view, moved.locked_at)) return rollback(STALE)
         last(recordMove(tx, plan.steps, moved))
+        if (refusesNobody(plan)) onSent?.()
         recorded = moved.recorded
         await alongside?.(tx, plan.outcomes)
         return plan.outcomes

@@ -4,6 +4,9 @@ import { selectByKeys, selectCounters, selectNow, selectReservations } from './q
 
 /** The reads that a batch is planned on. Nothing read here decides: what is written is tested again where it is written. */
 
+/** What was read, and what it decides. */
+export type Looked = { plan: Plan; view: View }
+
 /**
  * Reads what the operations rest on, and decides them on it.
  *
@@ -16,7 +19,7 @@ export async function lookAndDraw(
   operations: readonly Operation[],
   with_keys: boolean,
   denied?: ReadonlyMap<Operation, Outcome>,
-): Promise<{ plan: Plan; view: View }> {
+): Promise<Looked> {
   const view = await look(db, operations)
   if (with_keys) view.keyed = await lookUpKeys(db, operations)
   let plan = draw(operations, view, settings, denied)

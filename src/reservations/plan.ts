@@ -79,6 +79,11 @@ export function draw(
   return board.plan
 }
 
+export function refusesNobody({ outcomes }: Plan): boolean {
+  for (const outcome of outcomes.values()) if (!outcome.ok) return false
+  return true
+}
+
 /** What is left while a batch is being decided. */
 class Board {
   readonly plan: Plan = {

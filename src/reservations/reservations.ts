@@ -9,6 +9,7 @@ import { Batcher, type QueueState } from './batcher.ts'
 import { LIMITS, type BatcherLimits } from './batcher_limits.ts'
 import { fly, flyIn, type FlightDeps, type FlightOptions } from './flight.ts'
 import type { OnClosed, OnMoved } from './hooks.ts'
+import { lookAndDraw } from './look.ts'
 import { listReservations, readReservation, type ReservationFilter, type ReservationPage } from './list.ts'
 import type { Operation, Outcome, Reserve } from './plan.ts'
 import { sumLines, type Reservation, type Reserved, type ReserveRequest } from './reservation.ts'
@@ -16,6 +17,7 @@ import { createSplit } from './split.ts'
 import { createConflictWatch } from './strategies/conflict_watch.ts'
 import { createWay } from './strategies/strategies.ts'
 import type { StrategyParts, StrategySettings } from './strategies/strategy.ts'
+import { reading } from '../database/transaction.ts'
 import { createEntrance, createTurns } from '../database/turns.ts'
 
 /**
@@ -103,6 +105,7 @@ export function createReservations(deps: ReservationsDeps): Reservations {
   }
   const batcher = new Batcher({
     fly: (operations, options) => fly(flights, operations, options),
+    look: (operations) => reading(() => lookAndDraw(flights, flights.db, operations, false)),
     log: deps.log,
     observeBatch: (size) => deps.metrics.batch(size),
     observeWait: (duration_ms) => deps.metrics.phase('wait', duration_ms),

@@ -3,21 +3,32 @@ import { DatabaseUnavailable, ok } from '../../src/errors.ts'
 import { Batcher } from '../../src/reservations/batcher.ts'
 import type { BatcherLimits } from '../../src/reservations/batcher_limits.ts'
 import { Blocked, KEYS } from '../../src/reservations/blocked.ts'
+import type { Looked } from '../../src/reservations/look.ts'
 import type { Operation, Outcome } from '../../src/reservations/plan.ts'
 import type { Reservation } from '../../src/reservations/reservation.ts'
 import { until } from '../factories.ts'
 
 /** The queue alone: what flies is decided here. */
 
-type Flight = { ids: string[]; land: () => void; fail: (error: unknown) => void }
+type Flight = {
+  ids: string[]
+  land: () => void
+  fail: (error: unknown) => void
+  /** Says that all was sent, so that the next batch may be looked at. */
+  sent: () => void
+  /** Whom the look that it was given is of. */
+  looked: Promise<string[] | undefined>
+}
 
 function setUp(limits: Partial<BatcherLimits> = {}) {
   const flights: Flight[] = []
   const flown: string[][] = []
   const tried: string[][] = []
+  const looks: string[][] = []
+  const looked_at = new WeakMap<object, string[]>()
   let automatic = false
   const batcher = new Batcher({
-    fly: (operations, { apart }) => {
+    fly: (operations, { apart, looked, onSent = () => undefined }) => {
       const ids = operations.map((operation) => operation.id)
       tried.push(ids)
       const blocked = new Map(
@@ -28,8 +39,17 @@ function setUp(limits: Partial<BatcherLimits> = {}) {
       return new Promise((resolve, reject) => {
         const land = () => resolve(new Map(operations.map((operation) => [operation, held(operation)])))
         if (automatic) land()
-        else flights.push({ ids, land, fail: (error) => reject(error as Error) })
+        else {
+          const by_whom = Promise.resolve(looked).then((look) => look && looked_at.get(look))
+          flights.push({ ids, land, fail: (error) => reject(error as Error), sent: onSent, looked: by_whom })
+        }
       })
+    },
+    look(operations) {
+      const look = {} as Looked
+      looks.push(operations.map((operation) => operation.id))
+      looked_at.set(look, looks.at(-1)!)
+      return Promise.resolve(look)
     },
     log: pino({ level: 'silent' }),
     observeBatch: () => undefined,
@@ -42,6 +62,7 @@ function setUp(limits: Partial<BatcherLimits> = {}) {
     /** What flew, and what was to fly but named a row that others wait for. */
     flown,
     tried,
+    looks,
     /** From now on every flight lands at once. */
     landAll() {
       automatic = true
@@ -318,4 +339,72 @@ test('when the halves of a lane are run apart and one meets the lock again, all 
 
 test('stopping when there is nothing to do is done at once', async () => {
   await setUp().batcher.stop()
+})
+
+describe('the next batch is looked at while the last one commits', () => {
+  test('what waits by then takes off with that look, what comes later waits for its own', async () => {
+    const { batcher, flights, looks, landAll } = setUp()
+    const answers = [batcher.submit(want('a'))]
+    await until(() => flights.length === 1)
+    answers.push(batcher.submit(want('b')), batcher.submit(want('c')))
+    flights[0]!.sent()
+    answers.push(batcher.submit(want('d')))
+    flights[0]!.land()
+    await until(() => flights.length === 2)
+    expect(looks).toEqual([['b', 'c']])
+    expect(flights[1]!.ids).toEqual(['b', 'c'])
+    expect(await flights[1]!.looked).toEqual(['b', 'c'])
+    flights[1]!.land()
+    await until(() => flights.length === 3)
+    expect(flights[2]!.ids).toEqual(['d'])
+    expect(await flights[2]!.looked).toBeUndefined()
+    landAll()
+    expect((await Promise.all(answers)).map(codeOf)).toEqual(['held', 'held', 'held', 'held'])
+  })
+
+  test('not while few wait: they would fly without those who come in time', async () => {
+    const { batcher, flights, looks, landAll } = setUp()
+    const answers = ['a', 'b', 'c', 'd'].map((id) => batcher.submit(want('sku', id)))
+    await until(() => flights.length === 1)
+    answers.push(batcher.submit(want('e')), batcher.submit(want('f')))
+    flights[0]!.sent()
+    expect(looks).toEqual([])
+    answers.push(batcher.submit(want('g')))
+    flights[0]!.sent()
+    expect(looks).toEqual([['e', 'f', 'g']])
+    landAll()
+    await Promise.all(answers)
+  })
+
+  test('no more than a batch may have, of requests and of lines', async () => {
+    const { batcher, flights, looks, landAll } = setUp({ batch_size_max: 2 })
+    const answers = ['a', 'b', 'c', 'd'].map((id) => batcher.submit(want(id)))
+    await until(() => flights.length === 1)
+    answers.push(batcher.submit(want('e')))
+    flights[0]!.sent()
+    expect(looks).toEqual([['c', 'd']])
+    landAll()
+    await Promise.all(answers)
+  })
+
+  test('if one of them leaves meanwhile, nobody uses the look', async () => {
+    const { batcher, flights, looks, landAll } = setUp()
+    const leaving = new AbortController()
+    const answers = [
+      batcher.submit(want('a')),
+      ...[want('b'), want('c')].map((one) =>
+        until(() => flights.length === 1).then(() => batcher.submit(one, one.id === 'b' ? leaving.signal : undefined)),
+      ),
+    ]
+    await until(() => flights.length === 1 && batcher.state().length === 2)
+    flights[0]!.sent()
+    expect(looks).toEqual([['b', 'c']])
+    leaving.abort()
+    flights[0]!.land()
+    await until(() => flights.length === 2)
+    expect(flights[1]!.ids).toEqual(['c'])
+    expect(await flights[1]!.looked).toBeUndefined()
+    landAll()
+    expect((await Promise.all(answers)).map(codeOf)).toEqual(['held', 'overloaded', 'held'])
+  })
 })

@@ -1,4 +1,10 @@
 import { rows } from '../../src/database/transaction.ts'
+import { DatabaseUnavailable } from '../../src/errors.ts'
+import { newId } from '../../src/ids.ts'
+import { fly, type FlightDeps } from '../../src/reservations/flight.ts'
+import { lookAndDraw, type Looked } from '../../src/reservations/look.ts'
+import type { Operation } from '../../src/reservations/plan.ts'
+import { setStock } from '../../src/stock/set.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {
   begin,
@@ -197,4 +203,52 @@ test('what is overdue is found through its index, however many holds there are t
   expect(text).toMatch(/Index Cond: \(expires_at <= statement_timestamp\(\)\)/)
   await core.batched.sweeper.run()
   expect(await stored(database.db, id)).toBe('expired')
+})
+
+describe('a look that was taken ahead of the flight', () => {
+  const flights = () => ({
+    db: database.db,
+    onClosed: undefined,
+    known_locked: new Set<string>(),
+    ttl_max_seconds: 86_400,
+    observePhase: () => undefined,
+  })
+  const want = (sku: string): Operation => {
+    const lines = [{ sku, quantity: 1 }]
+    const request = { client: 'test', lines }
+    return { verb: 'reserve', id: newId(), lines, request, ttl_seconds: 60, strategy: 'batched', ttl_variant: null }
+  }
+  const flyWith = async (deps: FlightDeps, operation: Operation, looked: Promise<Looked>) => {
+    const outcomes = await fly(deps, [operation], { deadline: performance.now() + 5000, looked })
+    return outcomes.get(operation)!
+  }
+
+  test('refuses nobody: a SKU that came meanwhile is had', async () => {
+    const deps = flights()
+    const sku = `new-${newId()}`
+    const operation = want(sku)
+    const looked = await lookAndDraw(deps, deps.db, [operation], false)
+    expect(looked.plan.outcomes.get(operation)!.ok).toBe(false)
+    await setStock(database.db, [{ sku, stock: 1 }])
+    expect((await flyWith(deps, operation, Promise.resolve(looked))).ok).toBe(true)
+    expect(await counters(database.db, sku)).toBe('1/1')
+  })
+
+  test('gives nobody what others have taken meanwhile', async () => {
+    const deps = flights()
+    const sku = await stocked(database.db, 1)
+    const operation = want(sku)
+    const looked = await lookAndDraw(deps, deps.db, [operation], false)
+    await hold(core.batched.reservations, sku)
+    expect(refusal(await flyWith(deps, operation, Promise.resolve(looked))).code).toBe('insufficient_stock')
+    expect(await counters(database.db, sku)).toBe('1/1')
+  })
+
+  test('that failed fails its batch alone', async () => {
+    const deps = flights()
+    const sku = await stocked(database.db, 1)
+    const lost = new DatabaseUnavailable('none', new Error('cut off'))
+    await expect(flyWith(deps, want(sku), Promise.reject(lost))).rejects.toBe(lost)
+    expect(await counters(database.db, sku)).toBe('1/0')
+  })
 })

@@ -1,0 +1,38 @@
+import type { Looked } from './look.ts'
+import type { Operation } from './plan.ts'
+
+/**
+ * The next batch is looked at while the last one commits, so that it can write as soon as it takes off. Its requests stay in
+ * the queue meanwhile: if one of them leaves it, or is put apart, nobody uses the look.
+ */
+export class LookAhead {
+  readonly #look: ((operations: readonly Operation[]) => Promise<Looked>) | undefined
+  #ahead: { operations: readonly Operation[]; looked: Promise<Looked> } | undefined
+
+  /** @param look without it nothing is looked at ahead */
+  constructor(look: ((operations: readonly Operation[]) => Promise<Looked>) | undefined) {
+    this.#look = look
+  }
+
+  /** How many operations were looked at; undefined for none. */
+  get length(): number | undefined {
+    return this.#ahead?.operations.length
+  }
+
+  /** Looks at the first that wait, unless others are being looked at. */
+  begin(operations: readonly Operation[]): void {
+    if (this.#look === undefined || this.#ahead !== undefined) return
+    const looked = this.#look(operations)
+    // Told to its batch, if that takes off as it is.
+    looked.catch(() => undefined)
+    this.#ahead = { operations, looked }
+  }
+
+  /** The look, if it is of these operations and of no others; it is forgotten in any case. */
+  take(operations: readonly Operation[]): Promise<Looked> | undefined {
+    const ahead = this.#ahead
+    this.#ahead = undefined
+    if (ahead === undefined || ahead.operations.length !== operations.length) return undefined
+    return operations.every((operation, i) => operation === ahead.operations[i]) ? ahead.looked : undefined
+  }
+}
