@@ -29,6 +29,9 @@ export type Core = {
   stop(): Promise<void>
 }
 
+/** The statement that reads the counters a batch is planned on. */
+export const LOOK = /FROM stock c WHERE c\.sku = ANY/
+
 /** What a test may want otherwise. */
 export type CoreOptions = Partial<Omit<ReservationsDeps, 'core' | 'reads' | 'metrics' | 'log' | 'settings'>> & {
   instance?: string

@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import { countersOf } from '../stock/counters.ts'
 import { draw, keyOf, type Operation, type Outcome, type Plan, type PlanSettings, type View } from './plan.ts'
 import { selectByKeys, selectCounters, selectNow, selectReservations } from './queries.ts'
 
@@ -52,10 +53,9 @@ async function look(db: Knex, operations: readonly Operation[]): Promise<View> {
     view.now = await selectNow(db)
     return view
   }
-  for (const { now_ms, sku, stock, temp_reserved_stock, seq } of await selectCounters(db, [...skus])) {
-    view.now = new Date(now_ms)
-    if (sku !== null) view.counters.set(sku, { stock, temp_reserved_stock, seq })
-  }
+  const { now_ms, counters } = await selectCounters(db, [...skus])
+  view.now = new Date(now_ms)
+  view.counters = countersOf(counters)
   return view
 }
 

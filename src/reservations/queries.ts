@@ -1,6 +1,7 @@
 import { arrayOf } from '../database/array.ts'
 import { rows, type Executor } from '../database/transaction.ts'
 import { isoTime } from '../iso_time.ts'
+import { COUNTER_TUPLES, type CounterTuple } from '../stock/queries.ts'
 import type { Reservation, ReserveRequest, Status } from './reservation.ts'
 
 /** A reservation as it is stored: `status` may say pending although its time has run out. */
@@ -32,17 +33,18 @@ export async function selectNow(db: Executor): Promise<Date> {
   return row.now
 }
 
-/** `now_ms` is a number because pg parses a time slowly, and there is one in each row. */
-export type CounterRow = { now_ms: number; sku: string | null; stock: number; temp_reserved_stock: number; seq: number }
-
-/** The clock and the counters of those SKUs that exist; one row with a null SKU if none does. */
-export function selectCounters(db: Executor, skus: readonly string[]): Promise<CounterRow[]> {
-  return rows<CounterRow>(
+/** The clock, and the counters of those SKUs that exist. `now_ms` is a number because pg parses a time slowly. */
+export async function selectCounters(
+  db: Executor,
+  skus: readonly string[],
+): Promise<{ now_ms: number; counters: CounterTuple[] }> {
+  const [row] = await rows<{ now_ms: number; counters: CounterTuple[] }>(
     db,
-    `SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now_ms, s.sku, s.stock, s.temp_reserved_stock, s.seq
-     FROM (SELECT 1) one LEFT JOIN stock s ON s.sku = ANY (?::text[])`,
+    `SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now_ms,
+            (SELECT ${COUNTER_TUPLES} FROM stock c WHERE c.sku = ANY (?::text[])) AS counters`,
     [skus],
   )
+  return row!
 }
 
 /** Those of the reservations that exist, in no particular order. */

@@ -1,6 +1,6 @@
 import type { Executor } from '../database/transaction.ts'
 import { appendEvents, type EventDraft } from '../outbox/append.ts'
-import { insertLedger, lockAndMove } from './queries.ts'
+import { insertLedger, lockAndMove, type CounterTuple } from './queries.ts'
 
 /**
  * Moves counters and writes down every step of it. Invariant: each change of a counter has one ledger row, and a
@@ -52,16 +52,21 @@ export async function moveCounters(
 ): Promise<Moved> {
   const moves = sumMoves(changes)
   const locked = await lockAndMove(db, moves, as_read && moves.map(({ sku }) => as_read.get(sku)?.seq ?? null))
-  const counters = new Map<string, Counter>()
-  for (const { sku, stock, temp_reserved_stock, seq } of locked) counters.set(sku, { stock, temp_reserved_stock, seq })
-  const first = locked[0]
-  if (first === undefined || first.moved !== moves.length) return { fits: false, counters }
+  const counters = countersOf(locked.counters)
+  if (locked.moved !== moves.length) return { fits: false, counters }
   return {
     fits: true,
     recorded: changes.map((change) => step(counters, change)),
-    at: first.at,
-    locked_at: new Date(first.locked_at_ms),
+    at: locked.at,
+    locked_at: new Date(locked.locked_at_ms),
   }
+}
+
+/** Counters by SKU. */
+export function countersOf(tuples: readonly CounterTuple[]): Map<string, Counter> {
+  const counters = new Map<string, Counter>()
+  for (const [sku, stock, temp_reserved_stock, seq] of tuples) counters.set(sku, { stock, temp_reserved_stock, seq })
+  return counters
 }
 
 /**

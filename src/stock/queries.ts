@@ -47,18 +47,21 @@ export function selectChangedLevels(db: Executor, horizon: string | null, limit:
   )
 }
 
+/** A SKU's stock, units in holds, and seq, as part of one JSON value: over a row for each pg takes twice as long or more. */
+export type CounterTuple = [sku: string, stock: number, temp_reserved_stock: number, seq: number]
+
+/** The counters of a FROM clause with the alias `c`, as {@link CounterTuple}s. */
+export const COUNTER_TUPLES = `coalesce(json_agg(json_build_array(c.sku, c.stock, c.temp_reserved_stock, c.seq)), '[]')`
+
 export type MovedRow = {
-  sku: string
-  /** The counters as they were when the lock was had. */
-  stock: number
-  temp_reserved_stock: number
-  seq: number
   /** How many counters were moved: all of them or none. */
   moved: number
   /** When the locks were had: text, because a Date would lose the microseconds that order events. */
   at: string
   /** The same by the clock alone, which `at` may be ahead of: a number, because pg parses a time slowly. */
   locked_at_ms: number
+  /** The counters that exist, as they were when the lock was had. */
+  counters: CounterTuple[]
 }
 
 /**
@@ -73,13 +76,13 @@ export type MovedRow = {
  *
  * @param seqs one for each move: none is moved unless each counter's `seq` still is this
  */
-export function lockAndMove(
+export async function lockAndMove(
   db: Executor,
   moves: readonly Move[],
   seqs?: readonly (number | null)[],
-): Promise<MovedRow[]> {
+): Promise<MovedRow> {
   const skus = arrayOf(moves, (move) => move.sku)
-  return rows<MovedRow>(db, seqs === undefined ? LOCK_AND_MOVE : LOCK_AND_MOVE_AS_READ, [
+  const [row] = await rows<MovedRow>(db, seqs === undefined ? LOCK_AND_MOVE : LOCK_AND_MOVE_AS_READ, [
     skus,
     arrayOf(moves, (move) => move.need),
     arrayOf(moves, (move) => move.stock_delta),
@@ -91,6 +94,7 @@ export function lockAndMove(
     skus,
     skus,
   ])
+  return row!
 }
 
 const LOCK_AND_MOVE = lockAndMoveSql({ as_read: false })
@@ -122,9 +126,9 @@ function lockAndMoveSql({ as_read }: { as_read: boolean }): string {
              ${as_read ? 'AND s.seq = n.seq' : ''}
        RETURNING s.sku
      )
-     SELECT l.sku, l.stock, l.temp_reserved_stock, l.seq,
-            (SELECT count(*) FROM moved) AS moved, v.at::text AS at, v.locked_at_ms
-     FROM locked l, verdict v`
+     SELECT (SELECT count(*) FROM moved) AS moved, v.at::text AS at, v.locked_at_ms,
+            (SELECT ${COUNTER_TUPLES} FROM locked c) AS counters
+     FROM verdict v`
 }
 
 /** Appends ledger rows, all with the time `at`. */

@@ -8,6 +8,7 @@ import {
   findBroken,
   gate,
   hold,
+  LOOK,
   must,
   openCore,
   refusal,
@@ -127,7 +128,7 @@ describe.each(LOCKS)('$way', ({ strategy, nodes }) => {
       strategy,
       settings: settingsOn(servers.slice(0, nodes)),
       after: {
-        statement: /LEFT JOIN stock s/,
+        statement: LOOK,
         happens: async () => {
           see()
           await going

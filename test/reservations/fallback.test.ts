@@ -13,6 +13,7 @@ import {
   findBroken,
   gate,
   hold,
+  LOOK,
   keyed,
   must,
   openCore,
@@ -269,7 +270,7 @@ describe('on a database', () => {
         fallback: 'pessimistic',
         settings: { optimistic_retries_max: 1, optimistic_backoff_ms: 1 },
         after: {
-          statement: /LEFT JOIN stock s/,
+          statement: LOOK,
           happens: async () => must(await adjustStock(database.db, { items: [{ sku, delta: 1 }], client: '' })),
           times: 2,
         },

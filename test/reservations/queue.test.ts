@@ -21,6 +21,7 @@ import {
   findBroken,
   gate,
   hold,
+  LOOK,
   keyed,
   must,
   openCore,
@@ -283,7 +284,7 @@ describe('in particular', () => {
         strategy: 'queue',
         settings: { queue_workers: 1 },
         after: {
-          statement: /LEFT JOIN stock s/,
+          statement: LOOK,
           async happens() {
             // It looked, and then for long did nothing: its job was handed out again, and run.
             await rows(database.db, `UPDATE pgboss.job SET state = 'retry' WHERE state = 'active'`)
@@ -310,7 +311,7 @@ describe('in particular', () => {
         strategy: 'queue',
         settings: { queue_workers: 1 },
         after: {
-          statement: /LEFT JOIN stock s/,
+          statement: LOOK,
           async happens() {
             await rows(database.db, `UPDATE pgboss.job SET state = 'retry' WHERE state = 'active'`)
             client.abort()
@@ -336,7 +337,7 @@ describe('in particular', () => {
         strategy: 'queue',
         settings: { queue_workers: 1 },
         after: {
-          statement: /LEFT JOIN stock s/,
+          statement: LOOK,
           async happens() {
             must(await other.reservations.release({ id: held.id }))
             await rows(database.db, `UPDATE pgboss.job SET state = 'retry' WHERE state = 'active'`)

@@ -9,6 +9,7 @@ import {
   findBroken,
   gate,
   hold,
+  LOOK,
   ledger,
   makeOverdue,
   must,
@@ -185,7 +186,7 @@ describe.each(['batched', 'conditional'] as const)('strategy %s', (strategy) => 
     await makeOverdue(database.db, late.id)
     const interrupted = openCore(database, {
       strategy,
-      after: { statement: /JOIN stock/, happens: () => core.batched.sweeper.run() },
+      after: { statement: LOOK, happens: () => core.batched.sweeper.run() },
     })
     expect((await interrupted.reservations.reserve(wants(sku))).ok).toBe(true)
     expect(await stored(database.db, late.id)).toBe('expired')

@@ -13,6 +13,7 @@ import {
   findBroken,
   gate,
   hold,
+  LOOK,
   must,
   openCore,
   refusal,
@@ -46,7 +47,7 @@ describe('in particular', () => {
 
   /** Sells or brings in a unit right after the counters were read, so many times. */
   const interrupted = (sku: string, delta: number, times: number) => ({
-    statement: /LEFT JOIN stock s/,
+    statement: LOOK,
     happens: async () =>
       must(await adjustStock(database.db, { items: [{ sku, delta, reason: 'meanwhile' }], client: '' })),
     times,
