@@ -4,7 +4,7 @@ import { Answers } from './answers.ts'
 import { LIMITS, type BatcherLimits } from './batcher_limits.ts'
 import { Blocked, KEYS, subjectOfReservation, subjectOfSku } from './blocked.ts'
 import type { FlightOptions } from './flight.ts'
-import { LookAhead } from './look_ahead.ts'
+import { AHEAD_COMMIT_MS_MAX, AHEAD_SHARE, LookAhead } from './look_ahead.ts'
 import type { Looked } from './look.ts'
 import type { Operation, Outcome } from './plan.ts'
 
@@ -32,12 +32,6 @@ export type BatcherOptions = {
 
 /** A batch that meets a lock nobody holds any more is tried so often before its halves are run apart. */
 const TRIES_MAX = 3
-
-/**
- * The next batch is looked at ahead if it has so large a part of the last one's size by then: who comes later is not in it,
- * and many small batches cost more than waiting for the look.
- */
-const AHEAD_SHARE = 0.75
 
 /** What the last flight counts for in the average, and how many average flights a request is left for its own. */
 const FLIGHT_WEIGHT = 0.2
@@ -78,6 +72,8 @@ export class Batcher {
   readonly #ahead: LookAhead
   /** How long a flight takes, as a moving average. */
   #flight_ms = 0
+  /** How long it takes from the last statement of one to its end, likewise. */
+  #commit_ms = 0
   readonly #answers = new Answers(() => this.#noteIdle())
   #watch: NodeJS.Timeout | undefined
   #whenIdle: (() => void)[] = []
@@ -165,7 +161,8 @@ export class Batcher {
 
   async #run(): Promise<void> {
     while (this.#queue.length > 0) {
-      const batch = this.#assemble(this.#queue, this.#ahead.length ?? this.#limits.batch_size_max, true)
+      const size_max = this.#ahead.lengthFrom(this.#queue[0]?.operation) ?? this.#limits.batch_size_max
+      const batch = this.#assemble(this.#queue, size_max, true)
       const looked = this.#ahead.take(operationsOf(batch))
       if (batch.length === 0) continue
       const started = performance.now()
@@ -178,6 +175,9 @@ export class Batcher {
 
   /** Looks at what would take off if the batch in flight had landed. */
   #lookAhead(flying: number): void {
+    if (this.#lanes.size > 0 || this.#commit_ms > AHEAD_COMMIT_MS_MAX) return
+    // Of a queue that is dropped at its head the look would be of nobody.
+    if (this.state().oldest_wait_ms > this.#waitMax() / 2) return
     const { batch_size_max, batch_lines_max } = this.#limits
     const operations: Operation[] = []
     let lines = 0
@@ -238,17 +238,21 @@ export class Batcher {
 
   async #fly(batch: Waiting[], lane: Lane | undefined, looked?: Promise<Looked>): Promise<void> {
     const started = performance.now()
+    let sent: number | undefined
     this.#flights.add(batch)
     this.#options.observeBatch(batch.length)
     this.#options.observeWait(started - (batch[0]?.arrived ?? started))
+    const onSent = () => {
+      sent = performance.now()
+      this.#lookAhead(batch.length)
+    }
     try {
       const outcomes = await this.#options.fly(operationsOf(batch), {
         deadline: started + this.#limits.wait_ms_max,
         looked,
-        ...(lane === undefined
-          ? { apart: this.#lanes, onSent: () => this.#lookAhead(batch.length) }
-          : { waits_for: lane.subject }),
+        ...(lane === undefined ? { apart: this.#lanes, onSent } : { waits_for: lane.subject }),
       })
+      if (sent !== undefined) this.#commit_ms += (performance.now() - sent - this.#commit_ms) * FLIGHT_WEIGHT
       // After the next batch has taken off, unless they are few.
       this.#answers.give(batch.map((request) => () => settle(request, outcomes.get(request.operation))))
       if (lane !== undefined) lane.free = true

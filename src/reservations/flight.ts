@@ -7,7 +7,8 @@ import { lockLevels, selectUnlockedSkus } from '../stock/queries.ts'
 import { Blocked, findApart, KEYS, rowOf, subjectOfReservation, subjectOfSku, throwIfApart } from './blocked.ts'
 import type { ClosingHooks } from './hooks.ts'
 import { lookAndDraw, type Looked } from './look.ts'
-import { draw, refusesNobody, type Operation, type Outcome, type Plan, type PlanSettings, type View } from './plan.ts'
+import { draw, isTestedByWrites } from './plan.ts'
+import type { Operation, Outcome, Plan, PlanSettings, View } from './plan.ts'
 import {
   applyTransitions,
   deleteInserted,
@@ -53,9 +54,9 @@ export type FlightOptions = {
    * refused with `stock_conflict`, nothing being written.
    */
   counters?: 'locked' | 'as_read'
-  /** The first look, taken before the flight. It is taken again if it refuses anybody: the batch before it may have made room. */
+  /** The first look, taken while the batch before was in flight; taken again if it failed or an outcome would rest on it alone. */
   looked?: Promise<Looked> | undefined
-  /** Called when all that the batch writes was sent, COMMIT behind it; not if it refuses anybody. */
+  /** Called when the last statement before COMMIT was sent, once for each try; not if an outcome rests on the look alone. */
   onSent?: () => void
   /** Called when what was read no longer holds where it is to be written: somebody else was faster. */
   onConflict?: () => void
@@ -95,10 +96,10 @@ export async function fly(
   let ahead = options.looked
   for (let looks = 0; looks < LOOKS_MAX && (looks === 0 || performance.now() < deadline); looks++) {
     const started = performance.now()
-    const seen = await ahead
+    const seen = await ahead?.catch(() => undefined)
     ahead = undefined
     const { plan, view } =
-      seen !== undefined && refusesNobody(seen.plan)
+      seen !== undefined && isTestedByWrites(seen.plan)
         ? seen
         : await reading(() => lookAndDraw(deps, deps.db, operations, with_keys, denied))
     deps.observePhase('read', performance.now() - started)
@@ -206,7 +207,7 @@ async function write(
       if (moved.fits) {
         if (isPastAnEnd(plan, view, moved.locked_at)) return rollback(STALE)
         last(recordMove(tx, plan.steps, moved))
-        if (refusesNobody(plan)) onSent?.()
+        if (isTestedByWrites(plan)) onSent?.()
         recorded = moved.recorded
         await alongside?.(tx, plan.outcomes)
         return plan.outcomes

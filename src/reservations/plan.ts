@@ -79,8 +79,12 @@ export function draw(
   return board.plan
 }
 
-export function refusesNobody({ outcomes }: Plan): boolean {
-  for (const outcome of outcomes.values()) if (!outcome.ok) return false
+/** Whether what is written tests every outcome: nobody is refused, and nobody is told what only the read says. */
+export function isTestedByWrites({ outcomes, transitions }: Plan): boolean {
+  for (const [operation, outcome] of outcomes) {
+    if (!outcome.ok) return false
+    if (operation.verb === 'reserve' ? outcome.value.replayed : !transitions.has(operation.id)) return false
+  }
   return true
 }
 

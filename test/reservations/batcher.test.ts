@@ -1,3 +1,4 @@
+import { jest } from '@jest/globals'
 import { pino } from 'pino'
 import { DatabaseUnavailable, ok } from '../../src/errors.ts'
 import { Batcher } from '../../src/reservations/batcher.ts'
@@ -406,5 +407,21 @@ describe('the next batch is looked at while the last one commits', () => {
     expect(await flights[1]!.looked).toBeUndefined()
     landAll()
     expect((await Promise.all(answers)).map(codeOf)).toEqual(['held', 'overloaded', 'held'])
+  })
+
+  test('not of a queue whose head has waited for long: it would be dropped', async () => {
+    const { batcher, flights, looks, landAll } = setUp()
+    const answers = [batcher.submit(want('a'))]
+    await until(() => flights.length === 1)
+    answers.push(batcher.submit(want('b')))
+    const now = performance.now()
+    const clock = jest.spyOn(performance, 'now').mockReturnValue(now + 600)
+    flights[0]!.sent()
+    clock.mockRestore()
+    expect(looks).toEqual([])
+    flights[0]!.sent()
+    expect(looks).toEqual([['b']])
+    landAll()
+    await Promise.all(answers)
   })
 })

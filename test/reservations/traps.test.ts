@@ -244,11 +244,24 @@ describe('a look that was taken ahead of the flight', () => {
     expect(await counters(database.db, sku)).toBe('1/1')
   })
 
-  test('that failed fails its batch alone', async () => {
+  test('tells nobody alone what it saw: a hold that was confirmed meanwhile is not released', async () => {
+    const deps = flights()
+    const sku = await stocked(database.db, 1)
+    const { id } = await hold(core.batched.reservations, sku)
+    await makeOverdue(database.db, id)
+    await core.batched.sweeper.run()
+    const operation: Operation = { verb: 'release', id, reason: null }
+    const looked = await lookAndDraw(deps, deps.db, [operation], false)
+    expect(looked.plan.outcomes.get(operation)!.ok).toBe(true)
+    must(await core.batched.reservations.confirm({ id, on_expired: 'reacquire' }))
+    expect(refusal(await flyWith(deps, operation, Promise.resolve(looked))).code).toBe('already_confirmed')
+  })
+
+  test('that failed is taken again', async () => {
     const deps = flights()
     const sku = await stocked(database.db, 1)
     const lost = new DatabaseUnavailable('none', new Error('cut off'))
-    await expect(flyWith(deps, want(sku), Promise.reject(lost))).rejects.toBe(lost)
-    expect(await counters(database.db, sku)).toBe('1/0')
+    expect((await flyWith(deps, want(sku), Promise.reject(lost))).ok).toBe(true)
+    expect(await counters(database.db, sku)).toBe('1/1')
   })
 })
