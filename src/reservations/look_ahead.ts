@@ -7,7 +7,7 @@ import type { Operation } from './plan.ts'
  */
 export const AHEAD_SHARE = 0.75
 /** Nor where commits take longer: who comes during one would wait for two. */
-export const AHEAD_COMMIT_MS_MAX = 20
+export const AHEAD_COMMIT_MS_MAX = 50
 
 /**
  * The next batch is looked at while the last one commits, so that it can write as soon as it takes off. Its requests stay in
