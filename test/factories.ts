@@ -58,6 +58,7 @@ export function openCore(database: TestDatabase, options: CoreOptions = {}): Cor
   const log = pino({ level: 'debug' }, { write: (line) => void logged.push(JSON.parse(line) as never) })
   const metrics = createMetrics({ process_metrics: false })
   const { onClosed } = deps
+  const interrupted = after === undefined ? undefined : interrupt(pool, after)
   const reservations = createReservations({
     strategy: 'batched',
     ttl_seconds: 1800,
@@ -65,7 +66,7 @@ export function openCore(database: TestDatabase, options: CoreOptions = {}): Cor
     ...deps,
     settings: { ...settingsOf(database.url), ...settings },
     onClosed,
-    core: after === undefined ? pool : interrupt(pool, after),
+    core: interrupted?.pool ?? pool,
     reads: database.db,
     metrics,
     log,
@@ -90,6 +91,7 @@ export function openCore(database: TestDatabase, options: CoreOptions = {}): Cor
       running.delete(core)
       await Promise.all([sweeper.stop(), reservations.stop()])
       await pool.destroy()
+      if (interrupted?.happened() === false) throw new Error(`no statement was like ${after!.statement}`)
     },
   }
   running.add(core)
@@ -127,7 +129,10 @@ export async function stopCores(): Promise<void> {
 }
 
 /** The same pool, but the first statements that match are followed by something else before their answer is seen. */
-function interrupt(pool: Knex, { statement, happens, times = 1 }: NonNullable<CoreOptions['after']>): Knex {
+function interrupt(
+  pool: Knex,
+  { statement, happens, times = 1 }: NonNullable<CoreOptions['after']>,
+): { pool: Knex; happened: () => boolean } {
   let left = times
   const raw = async (sql: string, bindings: Knex.RawBinding[]): Promise<unknown> => {
     const result: unknown = await pool.raw(sql, bindings)
@@ -136,7 +141,10 @@ function interrupt(pool: Knex, { statement, happens, times = 1 }: NonNullable<Co
     await happens()
     return result
   }
-  return new Proxy(pool, { get: (target, name) => (name === 'raw' ? raw : (Reflect.get(target, name) as unknown)) })
+  return {
+    pool: new Proxy(pool, { get: (target, name) => (name === 'raw' ? raw : (Reflect.get(target, name) as unknown)) }),
+    happened: () => left < times,
+  }
 }
 
 /** The verbs, by whichever way they reach the core. */

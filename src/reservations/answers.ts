@@ -10,41 +10,39 @@ const FEW_ANSWERS = 4
 /** A turn that takes longer has so much else to do that the answers would never be through: then all are sent. */
 const TURN_MS_MAX = 10
 
-export class Answers {
-  #waiting: (() => void)[] = []
-  readonly #onEmpty: () => void
-
-  /** @param onEmpty called when the last that waited for its turn was given */
-  constructor(onEmpty: () => void) {
-    this.#onEmpty = onEmpty
-  }
-
-  /** Whether some still wait for their turn. */
-  get pending(): boolean {
-    return this.#waiting.length > 0
-  }
-
+export type Answers = {
   /** Gives answers in order, after those that wait already. */
-  give(answers: readonly (() => void)[]): void {
-    if (answers.length <= FEW_ANSWERS && !this.pending) {
-      for (const answer of answers) answer()
-      return
-    }
-    // Were others still to be given, a turn for it is set already.
-    const is_set = this.pending
-    for (const answer of answers) this.#waiting.push(answer)
-    if (!is_set) this.#giveNextTurn()
-  }
+  give(answers: readonly (() => void)[]): void
+  /** Whether some still wait for their turn. */
+  isPending(): boolean
+}
 
-  #giveNextTurn(): void {
+/** @param onEmpty called when the last that waited for its turn was given */
+export function createAnswers(onEmpty: () => void): Answers {
+  const waiting: (() => void)[] = []
+
+  const giveNextTurn = () => {
     const since = performance.now()
     setImmediate(() => {
       const is_long = performance.now() - since > TURN_MS_MAX
-      const { length } = this.#waiting
+      const { length } = waiting
       const count = is_long ? length : Math.max(ANSWERS_PER_TURN, length >> 3)
-      for (const answer of this.#waiting.splice(0, count)) answer()
-      if (this.pending) this.#giveNextTurn()
-      else this.#onEmpty()
+      for (const answer of waiting.splice(0, count)) answer()
+      if (waiting.length > 0) giveNextTurn()
+      else onEmpty()
     })
+  }
+
+  return {
+    give(answers) {
+      const is_turn_set = waiting.length > 0
+      if (answers.length <= FEW_ANSWERS && !is_turn_set) {
+        for (const answer of answers) answer()
+        return
+      }
+      for (const answer of answers) waiting.push(answer)
+      if (!is_turn_set) giveNextTurn()
+    },
+    isPending: () => waiting.length > 0,
   }
 }

@@ -1,10 +1,10 @@
 import type { Logger } from 'pino'
 import { DatabaseUnavailable, refused, type Refusal } from '../errors.ts'
-import { Answers } from './answers.ts'
+import { createAnswers } from './answers.ts'
 import { LIMITS, type BatcherLimits } from './batcher_limits.ts'
 import { Blocked, KEYS, subjectOfReservation, subjectOfSku } from './blocked.ts'
 import type { FlightOptions } from './flight.ts'
-import { AHEAD_COMMIT_MS_MAX, AHEAD_SHARE, LookAhead } from './look_ahead.ts'
+import { AHEAD_COMMIT_MS_MAX, AHEAD_SHARE, createLookAhead, type LookAhead } from './look_ahead.ts'
 import type { Looked } from './look.ts'
 import type { Operation, Outcome } from './plan.ts'
 
@@ -74,14 +74,14 @@ export class Batcher {
   #flight_ms = 0
   /** How long it takes from the last statement of one to its end, likewise. */
   #commit_ms = 0
-  readonly #answers = new Answers(() => this.#noteIdle())
+  readonly #answers = createAnswers(() => this.#noteIdle())
   #watch: NodeJS.Timeout | undefined
   #whenIdle: (() => void)[] = []
 
   constructor(options: BatcherOptions) {
     this.#options = options
     this.#limits = { ...LIMITS, ...options.limits }
-    this.#ahead = new LookAhead(options.look)
+    this.#ahead = createLookAhead(options.look)
   }
 
   /**
@@ -125,7 +125,7 @@ export class Batcher {
 
   #isIdle(): boolean {
     const waiting = [...this.#lanes.values()].some((lane) => lane.flying || lane.waiting.length > 0)
-    return !this.#running && this.#queue.length === 0 && !this.#answers.pending && !waiting
+    return !this.#running && this.#queue.length === 0 && !this.#answers.isPending() && !waiting
   }
 
   #noteIdle(): void {

@@ -64,8 +64,8 @@ export type ExtendRequest = { id: string; ttl_seconds: number }
 
 export type ReservationsDeps = {
   /**
-   * Connections of the core: one for the batch in flight, two for lanes, up to three for the sweeper; strategies without a
-   * queue share them.
+   * Connections of the core: one for the batch in flight, one for the look at the next, two for lanes, one for the sweeper,
+   * or three while nobody buys; strategies without a queue share them.
    */
   core: Knex
   /** Connections for reads. */

@@ -53,7 +53,7 @@ export type CounterTuple = [sku: string, stock: number, temp_reserved_stock: num
 /** The counters of a FROM clause with the alias `c`, as {@link CounterTuple}s. */
 export const COUNTER_TUPLES = `coalesce(json_agg(json_build_array(c.sku, c.stock, c.temp_reserved_stock, c.seq)), '[]')`
 
-export type MovedRow = {
+export type MoveResult = {
   /** How many counters were moved: all of them or none. */
   moved: number
   /** When the locks were had: text, because a Date would lose the microseconds that order events. */
@@ -80,9 +80,9 @@ export async function lockAndMove(
   db: Executor,
   moves: readonly Move[],
   seqs?: readonly (number | null)[],
-): Promise<MovedRow> {
+): Promise<MoveResult> {
   const skus = arrayOf(moves, (move) => move.sku)
-  const [row] = await rows<MovedRow>(db, seqs === undefined ? LOCK_AND_MOVE : LOCK_AND_MOVE_AS_READ, [
+  const [row] = await rows<MoveResult>(db, seqs === undefined ? LOCK_AND_MOVE : LOCK_AND_MOVE_AS_READ, [
     skus,
     arrayOf(moves, (move) => move.need),
     arrayOf(moves, (move) => move.stock_delta),

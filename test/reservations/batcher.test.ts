@@ -72,9 +72,9 @@ function setUp(limits: Partial<BatcherLimits> = {}) {
   }
 }
 
-/** A reserve of one unit; `id` tells several of one SKU apart. */
-function want(sku: string, id = sku): Operation {
-  const lines = [{ sku, quantity: 1 }]
+/** A reserve of one unit, or of several lines; `id` tells several of one SKU apart. */
+function want(sku: string, id = sku, line_count = 1): Operation {
+  const lines = Array.from({ length: line_count }, () => ({ sku, quantity: 1 }))
   return {
     verb: 'reserve',
     id,
@@ -244,6 +244,17 @@ describe('a row that another session keeps locked', () => {
     expect(flown.at(-1)).toEqual(['stuck', 'second', 'third'])
   })
 
+  test('while they wait nothing is looked at ahead: any of the queue may have to join them', async () => {
+    const { batcher, stuck, looks, lane, main, landAll } = await setUpStuck()
+    const next = batcher.submit(want('next'))
+    main.sent()
+    expect(looks).toEqual([])
+    landAll()
+    main.land()
+    lane.land()
+    await Promise.all([stuck, next])
+  })
+
   test('so many wait for locked rows at most, one more is refused', async () => {
     const { batcher, lane, main, landAll } = await setUpStuck({ lanes_length_max: 2 })
     main.land()
@@ -377,13 +388,38 @@ describe('the next batch is looked at while the last one commits', () => {
     await Promise.all(answers)
   })
 
-  test('no more than a batch may have, of requests and of lines', async () => {
-    const { batcher, flights, looks, landAll } = setUp({ batch_size_max: 2 })
-    const answers = ['a', 'b', 'c', 'd'].map((id) => batcher.submit(want(id)))
+  test.each([
+    ['requests', { batch_size_max: 2 }],
+    ['lines', { batch_lines_max: 6 }],
+  ])('no more than a batch may have of %s', async (_, limits) => {
+    const { batcher, flights, looks, landAll } = setUp(limits)
+    const answers = ['a', 'b', 'c', 'd', 'e'].map((id) => batcher.submit(want(id, id, 3)))
     await until(() => flights.length === 1)
-    answers.push(batcher.submit(want('e')))
     flights[0]!.sent()
     expect(looks).toEqual([['c', 'd']])
+    landAll()
+    await Promise.all(answers)
+  })
+
+  test('not where commits take long, and again when they no longer do', async () => {
+    const { batcher, flights, looks, landAll } = setUp()
+    const clock = jest.spyOn(performance, 'now')
+    let now = performance.now()
+    clock.mockImplementation(() => now)
+    const answers = [batcher.submit(want('0'))]
+    const commit = async (round: number, takes_ms: number) => {
+      await until(() => flights.length === round)
+      answers.push(batcher.submit(want(`${round}`)))
+      flights[round - 1]!.sent()
+      now += takes_ms
+      flights[round - 1]!.land()
+    }
+    await commit(1, 300)
+    await commit(2, 0)
+    expect(looks).toEqual([['1']])
+    await commit(3, 0)
+    expect(looks).toEqual([['1'], ['3']])
+    clock.mockRestore()
     landAll()
     await Promise.all(answers)
   })
