@@ -1,5 +1,6 @@
 import { createServer, request, type IncomingMessage } from 'node:http'
 import { connect, type Socket } from 'node:net'
+import { createInterface } from 'node:readline'
 import type { Context } from 'koa'
 import { compose } from '../../src/compose.ts'
 import { loadConfig } from '../../src/config.ts'
@@ -259,10 +260,9 @@ test('however much is sent at once, little of it is kept for a reader that takes
     opened[0]!.send(keys.map((key) => ({ key, json: `${key}${round}${' '.repeat(1000)}` })))
     expect(waiting()).toBeLessThan(100_000)
   }
-  let text = ''
-  socket.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
-  socket.resume()
-  await until(() => keys.every((key) => text.includes(`data: ${key}9 `)))
+  const lines = new Set<string>()
+  createInterface(socket).on('line', (line) => lines.add(line.trimEnd()))
+  await until(() => keys.every((key) => lines.has(`data: ${key}9`)))
 })
 
 test('of more streams than there may be the last is refused, and has its place when another ends', async () => {
