@@ -151,10 +151,17 @@ function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
 }
 
+/**
+ * Connections that the kernel has made and this process has not taken over yet: as many as the kernel lets there be
+ * (net.core.somaxconn, 4,096 unless changed). Of a crowd beyond Node's own 511 each client would wait for TCP to try again, one
+ * to sixteen seconds.
+ */
+const LISTEN_BACKLOG = 65_535
+
 function listen({ server }: Service, { port, host }: Config): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
-    server.listen(port, host, resolve)
+    server.listen({ port, host, backlog: LISTEN_BACKLOG }, resolve)
   })
 }
 

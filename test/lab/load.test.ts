@@ -80,6 +80,40 @@ test('a body that ends with its connection is a whole answer', async () => {
   expect(await runLoad(plan({ count_max: 10 }))).toMatchObject({ accepted: 10, wrong: 0, errors: {} })
 })
 
+test('connections that greet have all been answered before the clock starts; greetings are not counted', async () => {
+  server = await answering((socket, _, request) =>
+    socket.write(request.startsWith('GET /healthz ') ? response(200, '{}') : response(201, HELD)),
+  )
+  let greeted: string[] = []
+  const counts = await runLoad(plan({ count_max: 10, greets: true }), () => {
+    greeted = [...server!.requests]
+    return Promise.resolve()
+  })
+  expect(greeted.map((request) => request.split(' ')[1])).toEqual(['/healthz', '/healthz', '/healthz', '/healthz'])
+  expect(counts).toMatchObject({ sent: 10, accepted: 10, wrong: 0, by_status: { 201: 10 }, errors: {} })
+  expect(server.requests).toHaveLength(14)
+})
+
+test('processes start together: when each of them has its connections', async () => {
+  let greetings = 0
+  let greeted = 0
+  const greeted_before: number[] = []
+  server = await answering((socket, _, request) => {
+    if (request.startsWith('GET /healthz ')) {
+      const greet = () => ((greeted += 1), socket.write(response(200, '{}')))
+      // The last one keeps its process for a while, in which the other one must not begin.
+      if (++greetings < 4) greet()
+      else setTimeout(greet, 100)
+    } else {
+      greeted_before.push(greeted)
+      socket.write(response(201, HELD))
+    }
+  })
+  const result = await drive(plan({ count_max: 8, greets: true }), 2)
+  expect(result).toMatchObject({ sent: 8, accepted: 8, wrong: 0, errors: {} })
+  expect(new Set(greeted_before)).toEqual(new Set([4]))
+})
+
 test('a connection closed without an answer, and an answer that never comes, are errors', async () => {
   server = await answering((socket, number) => {
     if (number === 0) socket.destroy()

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, jest, test } from '@jest/globals'
 import { spawn, type ChildProcess } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { request } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { createServer } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { loadConfig } from '../../src/config.ts'
@@ -75,8 +76,8 @@ function launch(env: Record<string, string>): Omit<Running, 'port'> {
   }
 }
 
-async function start(): Promise<Running> {
-  const launched = launch({ WORKERS: '2' })
+async function start(workers = 2): Promise<Running> {
+  const launched = launch({ WORKERS: String(workers) })
   await until(() => launched.printed().includes('  Database  '))
   const { api } = launched.log().find(({ msg }) => msg === 'listening')!
   return { ...launched, port: Number(new URL(api!).port) }
@@ -217,6 +218,40 @@ test('a primary that is killed leaves no worker behind, and what they had begun 
   await until(() => !running.workers().some(isRunning))
   await running.ended
 })
+
+/** A connection and what is read from it, once the kernel has made it; whoever listens there need not have taken it over. */
+function connected(port: number): Promise<{ socket: Socket; read: () => string }> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, '127.0.0.1')
+    let read = ''
+    socket.setEncoding('latin1').on('data', (chunk: string) => (read += chunk))
+    socket.once('error', reject)
+    socket.once('connect', () => resolve({ socket, read: () => read }))
+  })
+}
+
+test.each([1, 2])(
+  'WORKERS=%i: a crowd that comes in one moment is let in, none sent to try again in seconds',
+  async (n) => {
+    const running = await start(n)
+    const crowd = Math.min(1500, Number(readFileSync('/proc/sys/net/core/somaxconn', 'utf8')))
+    // What a process that is busy has not taken over yet waits in the kernel.
+    running.child.kill('SIGSTOP')
+    let let_in = 0
+    const entering = Promise.all(
+      Array.from({ length: crowd }, () => connected(running.port).then((one) => ((let_in += 1), one))),
+    )
+    await Promise.race([entering, delay(10_000, undefined, { ref: false })])
+    running.child.kill('SIGCONT')
+    expect(let_in).toBe(crowd)
+    const inside = await entering
+    for (const { socket } of inside) socket.write('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    await until(() => inside.every(({ read }) => read().startsWith('HTTP/1.1 200 ')))
+    for (const { socket } of inside) socket.destroy()
+    running.child.kill('SIGTERM')
+    expect(await running.ended).toBe(0)
+  },
+)
 
 test('a port that is taken ends the start with a sentence', async () => {
   const taken = createServer()

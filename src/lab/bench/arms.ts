@@ -80,6 +80,7 @@ export function planOf(context: Context, arm: LoadArm, seconds: number): LoadPla
     api_key: context.databases.api_key,
     scenario: arm.scenario,
     connections: arm.connections ?? BUYERS,
+    greets: true,
     duration_ms: seconds * 1000,
     ...(arm.tolerate === undefined ? {} : { tolerate: arm.tolerate }),
   }

@@ -36,18 +36,20 @@ export async function startDrivers(processes: number): Promise<Drivers> {
   }
   process.on('exit', stop)
   await Promise.all(children.map((child) => nextMessage(child, PATIENCE_MS)))
+  const askAll = (messageFor: (index: number) => LoadPlan | 'start', limit_ms: number): Promise<unknown[]> =>
+    Promise.all(
+      children.map((child, i) => {
+        const answer = nextMessage(child, limit_ms)
+        child.send(messageFor(i))
+        return answer
+      }),
+    )
   return {
     processes,
     async drive(plan) {
       const limit_ms = plan.duration_ms + (plan.timeout_ms ?? 0) + PATIENCE_MS
-      const counts = await Promise.all(
-        children.map((child, i) => {
-          const answer = nextMessage(child, limit_ms)
-          child.send(share(plan, i, processes))
-          return answer
-        }),
-      )
-      return merge(counts as LoadCounts[])
+      await askAll((i) => share(plan, i, processes), PATIENCE_MS)
+      return merge((await askAll(() => 'start', limit_ms)) as LoadCounts[])
     },
     stop,
   }

@@ -24,6 +24,11 @@ export type LoadPlan = {
   count_max?: number
   /** A request without an answer for so long is an error, and its connection is given up. */
   timeout_ms?: number
+  /**
+   * Before the clock starts each connection asks once for the service's health. A connection is made without the server, which
+   * takes over one in each turn of its event loop: while others keep it busy it may be seconds until it does.
+   */
+  greets?: boolean
   /** Which answers are timed: those that were accepted, unless this says all that are no fault. */
   timed?: 'accepted' | 'answered'
   /** Milliseconds since the epoch, rising, at which the latencies of what is due from then on are counted apart. */
@@ -62,6 +67,7 @@ const OPEN_AT_START = 128
 /** Opened at a time; servers keep few that they have not accepted yet. */
 const CONNECTING_MAX = 64
 const RECONNECT_MS = 20
+const GREETING = 'GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'
 /** How much may be read at once; one buffer serves all connections, because each answer is looked at on arrival. */
 const READ_BYTES = 262_144
 
@@ -69,15 +75,22 @@ type Line = {
   socket: Socket | undefined
   parser: ResponseParser
   talk: Talk
+  /** What to do when the answer to its greeting comes. */
+  onGreeted: (() => void) | undefined
   busy: boolean
   /** When the request under way was due, and when it went out. */
   due: number
   sent: number
 }
 
-/** Runs a plan in this process. @throws nothing: what goes wrong is counted */
-export function runLoad(plan: LoadPlan): Promise<LoadCounts> {
-  return new Run(plan).result
+/**
+ * Runs a plan in this process.
+ *
+ * @param whenConnected called when the first connections are open; the clock starts when what it returns resolves
+ * @throws nothing: what goes wrong is counted
+ */
+export function runLoad(plan: LoadPlan, whenConnected?: () => Promise<void>): Promise<LoadCounts> {
+  return new Run(plan, whenConnected).result
 }
 
 class Run {
@@ -104,7 +117,7 @@ class Run {
   #finish: (counts: LoadCounts) => void = () => undefined
   #watch: NodeJS.Timeout | undefined
 
-  constructor(plan: LoadPlan) {
+  constructor(plan: LoadPlan, whenConnected: (() => Promise<void>) | undefined) {
     this.#plan = plan
     this.#timeout_ms = plan.timeout_ms ?? TIMEOUT_MS
     this.#newTalk = createTalks(plan.scenario)
@@ -127,16 +140,17 @@ class Run {
       timeline: [],
     }
     this.result = new Promise((resolve) => (this.#finish = resolve))
-    void this.#begin()
+    void this.#begin(whenConnected)
   }
 
   /** Connects before the clock starts, so that a rate is not that of connecting. */
-  async #begin(): Promise<void> {
+  async #begin(whenConnected: (() => Promise<void>) | undefined): Promise<void> {
     const { connections, rate, duration_ms } = this.#plan
     const first = rate === undefined ? connections : Math.min(connections, OPEN_AT_START)
     for (let left = first; left > 0; left -= CONNECTING_MAX) {
       await Promise.all(Array.from({ length: Math.min(left, CONNECTING_MAX) }, () => this.#open()))
     }
+    await whenConnected?.()
     this.#started = performance.now()
     this.#counts.started_at = performance.timeOrigin + this.#started
     this.#counts.last_answer_at = this.#counts.started_at
@@ -153,7 +167,15 @@ class Run {
       const { api_key, tolerate = [] } = this.#plan
       const port = this.#ports[this.#opened++ % this.#ports.length]!
       const talk = this.#newTalk({ host: `127.0.0.1:${port}`, api_key, tolerate })
-      const line: Line = { socket: undefined, parser: this.#parserFor(() => line), talk, busy: false, due: 0, sent: 0 }
+      const line: Line = {
+        socket: undefined,
+        parser: this.#parserFor(() => line),
+        talk,
+        onGreeted: undefined,
+        busy: false,
+        due: 0,
+        sent: 0,
+      }
       const socket = connect({
         port,
         host: '127.0.0.1',
@@ -164,11 +186,16 @@ class Run {
         },
       })
       line.socket = socket
-      socket.once('connect', () => {
+      const onOpen = (): void => {
         this.#connecting--
         this.#lines.add(line)
         this.#free(line)
         resolve()
+      }
+      socket.once('connect', () => {
+        if (this.#started > 0 || this.#plan.greets !== true) return onOpen()
+        line.onGreeted = onOpen
+        socket.write(GREETING, 'latin1')
       })
       let failure = 'closed'
       socket.on('error', (error: NodeJS.ErrnoException) => (failure = error.code ?? 'error'))
@@ -197,6 +224,11 @@ class Run {
   }
 
   #answered(line: Line, status: number, body: Buffer, keep_alive: boolean): void {
+    if (line.onGreeted !== undefined) {
+      line.onGreeted()
+      line.onGreeted = undefined
+      return
+    }
     if (!line.busy) {
       this.#noteWrong(`an answer nobody asked for: ${status}`)
       return void line.socket?.destroy()
