@@ -153,8 +153,8 @@ function isLoopback(host: string): boolean {
 
 /**
  * Connections that the kernel has made and this process has not taken over yet: as many as the kernel lets there be
- * (net.core.somaxconn, 4,096 unless changed). Of a crowd beyond Node's own 511 each client would wait for TCP to try again, one
- * to sixteen seconds.
+ * (net.core.somaxconn, 4,096 unless changed). Of a crowd beyond Node's own 511 each client would wait until TCP tries again, a
+ * second or more.
  */
 const LISTEN_BACKLOG = 65_535
 

@@ -1,4 +1,4 @@
-import { drive, merge } from '../../src/lab/load/drive.ts'
+import { drive, merge, startDrivers } from '../../src/lab/load/drive.ts'
 import { Histogram } from '../../src/lab/load/histogram.ts'
 import { runLoad, type LoadPlan } from '../../src/lab/load/run.ts'
 import { buyersWhoMeet, skuOfBuyer } from '../../src/lab/load/scenario.ts'
@@ -92,6 +92,27 @@ test('connections that greet have all been answered before the clock starts; gre
   expect(greeted.map((request) => request.split(' ')[1])).toEqual(['/healthz', '/healthz', '/healthz', '/healthz'])
   expect(counts).toMatchObject({ sent: 10, accepted: 10, wrong: 0, by_status: { 201: 10 }, errors: {} })
   expect(server.requests).toHaveLength(14)
+})
+
+test('a greeting that is not answered in time is an error, and does not keep the others', async () => {
+  server = await answering((socket, number, request) => {
+    if (!request.startsWith('GET /healthz ')) socket.write(response(201, HELD))
+    else if (number > 0) socket.write(response(200, '{}'))
+  })
+  const counts = await runLoad(plan({ count_max: 10, greets: true, timeout_ms: 100 }))
+  expect(counts).toMatchObject({ sent: 10, accepted: 10, wrong: 0, errors: { timeout: 1 } })
+})
+
+test('processes of which one has failed are replaced for the next plan', async () => {
+  server = await answering((socket) => socket.write(response(201, HELD)))
+  const drivers = await startDrivers(2)
+  try {
+    // Told of no port at all they end, and say so on stderr.
+    await expect(drivers.drive(plan({ port: [] }))).rejects.toThrow('a load driver')
+    expect(await drivers.drive(plan({ count_max: 8 }))).toMatchObject({ sent: 8, accepted: 8, wrong: 0, errors: {} })
+  } finally {
+    drivers.stop()
+  }
 })
 
 test('processes start together: when each of them has its connections', async () => {

@@ -156,7 +156,7 @@ describe.each(LOCKS)('$way', ({ strategy, nodes }) => {
     }
     await Promise.all(Array.from({ length: 160 }, (_, i) => (i % 2 === 0 ? buy('core', core) : buy('other', other))))
     const { core: mine, other: theirs } = count(served.slice(0, 80))
-    // The one that always hears last has a share of a quarter, 20 here; by chance 5 or fewer once in ten thousand times.
+    // The one that always hears last has a share of a quarter, 20 here; by chance 5 or fewer once in 80,000 times.
     expect(Math.min(mine ?? 0, theirs ?? 0)).toBeGreaterThan(5)
   }, 30_000)
 

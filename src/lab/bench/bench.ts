@@ -101,7 +101,14 @@ export async function calibrate(home: BenchHome, api_key: string): Promise<Calib
   const measure = async (processes: number): Promise<Calibrated> => {
     const drivers = await startDrivers(processes)
     const scenario = { kind: 'reserve' as const, skus: 1 }
-    const plan = { port: server.port, api_key, scenario, connections: BUYERS, duration_ms: CALIBRATION_MS }
+    const plan = {
+      port: server.port,
+      api_key,
+      scenario,
+      connections: BUYERS,
+      greets: true,
+      duration_ms: CALIBRATION_MS,
+    }
     let bare_rate = 0
     for (let i = 0; i < 3; i++) {
       const result = await drivers.drive(plan)

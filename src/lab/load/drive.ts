@@ -27,15 +27,18 @@ export type Drivers = {
 /** Beyond a plan's time and its timeout: connecting, and a machine that has much to do. */
 const PATIENCE_MS = 30_000
 
-/** Starts processes that wait for plans; they stay warm from one plan to the next. */
+/** Starts processes that wait for plans; they stay warm from one plan to the next, unless one fails: then new ones are started. */
 export async function startDrivers(processes: number): Promise<Drivers> {
-  const children = Array.from({ length: processes }, startDriver)
+  let children: ChildProcess[] = []
   const stop = (): void => {
-    for (const child of children) child.kill('SIGKILL')
+    for (const child of children.splice(0)) child.kill('SIGKILL')
     process.off('exit', stop)
   }
-  process.on('exit', stop)
-  await Promise.all(children.map((child) => nextMessage(child, PATIENCE_MS)))
+  const startAll = async (): Promise<void> => {
+    process.on('exit', stop)
+    children = Array.from({ length: processes }, startDriver)
+    await Promise.all(children.map((child) => nextMessage(child, PATIENCE_MS)))
+  }
   const askAll = (messageFor: (index: number) => LoadPlan | 'start', limit_ms: number): Promise<unknown[]> =>
     Promise.all(
       children.map((child, i) => {
@@ -44,12 +47,20 @@ export async function startDrivers(processes: number): Promise<Drivers> {
         return answer
       }),
     )
+  await startAll()
   return {
     processes,
     async drive(plan) {
       const limit_ms = plan.duration_ms + (plan.timeout_ms ?? 0) + PATIENCE_MS
-      await askAll((i) => share(plan, i, processes), PATIENCE_MS)
-      return merge((await askAll(() => 'start', limit_ms)) as LoadCounts[])
+      try {
+        if (children.length === 0) await startAll()
+        await askAll((i) => share(plan, i, processes), PATIENCE_MS)
+        return merge((await askAll(() => 'start', limit_ms)) as LoadCounts[])
+      } catch (error) {
+        // What the others wait for will not come.
+        stop()
+        throw error
+      }
     },
     stop,
   }

@@ -25,8 +25,8 @@ export type LoadPlan = {
   /** A request without an answer for so long is an error, and its connection is given up. */
   timeout_ms?: number
   /**
-   * Before the clock starts each connection asks once for the service's health. A connection is made without the server, which
-   * takes over one in each turn of its event loop: while others keep it busy it may be seconds until it does.
+   * Each connection that is opened before the clock starts asks once for the service's health by then. A connection is made
+   * without the server, which takes over one in each turn of its event loop: while others keep it busy that may take seconds.
    */
   greets?: boolean
   /** Which answers are timed: those that were accepted, unless this says all that are no fault. */
@@ -186,7 +186,9 @@ class Run {
         },
       })
       line.socket = socket
+      let failure = 'closed'
       const onOpen = (): void => {
+        clearTimeout(limit)
         this.#connecting--
         this.#lines.add(line)
         this.#free(line)
@@ -197,9 +199,13 @@ class Run {
         line.onGreeted = onOpen
         socket.write(GREETING, 'latin1')
       })
-      let failure = 'closed'
+      const limit = setTimeout(() => {
+        failure = 'timeout'
+        socket.destroy()
+      }, this.#timeout_ms)
       socket.on('error', (error: NodeJS.ErrnoException) => (failure = error.code ?? 'error'))
       socket.once('close', () => {
+        clearTimeout(limit)
         if (this.#lines.has(line)) return this.#lost(line, failure)
         this.#connecting--
         this.#fail(failure)
@@ -227,6 +233,7 @@ class Run {
     if (line.onGreeted !== undefined) {
       line.onGreeted()
       line.onGreeted = undefined
+      if (!keep_alive) line.socket?.destroy()
       return
     }
     if (!line.busy) {

@@ -41,17 +41,20 @@ async function countStaleRefusals(context: Context, server: TestedServer): Promi
   // Those who ask meanwhile take units too.
   const load = context.drivers.drive({ ...planOf(context, arm, 2 + probes * 0.02), tolerate: [201] })
   let stale = 0
-  for (let probe = 0; probe < probes; probe++) {
-    const level = await ask(server.port, { method: 'GET', path: `/v1/stock/${skuName(1)}`, api_key })
-    const held = Number(level.body['temp_reserved_stock'])
-    const stock = { stock: held + DELIVERY }
-    await ask(server.port, { method: 'PUT', path: `/v1/stock/${skuName(1)}`, api_key, body: stock })
-    const body = { lines: [{ sku: skuName(1), quantity: 1 }] }
-    const answer = await ask(server.port, { method: 'POST', path: '/v1/reservations', api_key, body })
-    if (answer.status !== 201) stale++
-    await sellOut(server, api_key)
+  try {
+    for (let probe = 0; probe < probes; probe++) {
+      const level = await ask(server.port, { method: 'GET', path: `/v1/stock/${skuName(1)}`, api_key })
+      const held = Number(level.body['temp_reserved_stock'])
+      const stock = { stock: held + DELIVERY }
+      await ask(server.port, { method: 'PUT', path: `/v1/stock/${skuName(1)}`, api_key, body: stock })
+      const body = { lines: [{ sku: skuName(1), quantity: 1 }] }
+      const answer = await ask(server.port, { method: 'POST', path: '/v1/reservations', api_key, body })
+      if (answer.status !== 201) stale++
+      await sellOut(server, api_key)
+    }
+  } finally {
+    await load
   }
-  await load
   return stale
 }
 

@@ -49,23 +49,26 @@ async function probe(
   const load = context.drivers.drive(planOf(context, arm, 1 + probes * 0.03))
   let stale = 0
   let oldest_ms = 0
-  for (let i = 0; i < probes; i++) {
-    const body = { lines: [{ sku: skuName(1), quantity: 1 }] }
-    const held_before = await reservedAt(reader, api_key)
-    const answer = await ask(writer.port, { method: 'POST', path: '/v1/reservations', api_key, body })
-    if (answer.status !== 201) throw new Error(`a probe was answered ${answer.status}`)
-    const committed = performance.now()
-    let asked = committed
-    let fresh = (await reservedAt(reader, api_key)) > held_before
-    if (!fresh) stale++
-    while (!fresh && asked - committed < NOTICE_MS_MAX) {
-      oldest_ms = Math.max(oldest_ms, asked - committed)
-      asked = performance.now()
-      fresh = (await reservedAt(reader, api_key)) > held_before
+  try {
+    for (let i = 0; i < probes; i++) {
+      const body = { lines: [{ sku: skuName(1), quantity: 1 }] }
+      const held_before = await reservedAt(reader, api_key)
+      const answer = await ask(writer.port, { method: 'POST', path: '/v1/reservations', api_key, body })
+      if (answer.status !== 201) throw new Error(`a probe was answered ${answer.status}`)
+      const committed = performance.now()
+      let asked = committed
+      let fresh = (await reservedAt(reader, api_key)) > held_before
+      if (!fresh) stale++
+      while (!fresh && asked - committed < NOTICE_MS_MAX) {
+        oldest_ms = Math.max(oldest_ms, asked - committed)
+        asked = performance.now()
+        fresh = (await reservedAt(reader, api_key)) > held_before
+      }
+      if (!fresh) oldest_ms = NOTICE_MS_MAX
     }
-    if (!fresh) oldest_ms = NOTICE_MS_MAX
+  } finally {
+    await load
   }
-  await load
   return { probes, stale, oldest_ms }
 }
 
