@@ -9,12 +9,12 @@ import type { Operation, Outcome } from '../../src/reservations/plan.ts'
 import type { Reservation } from '../../src/reservations/reservation.ts'
 import { until } from '../factories.ts'
 
+/** The queue alone: what flies is decided here. */
+
 // A clock that a failed test has stopped would stop those after it.
 afterEach(() => {
   jest.restoreAllMocks()
 })
-
-/** The queue alone: what flies is decided here. */
 
 type Flight = {
   ids: string[]
