@@ -134,44 +134,48 @@ async function waitForSweep(context: Context, copy: BenchDatabase): Promise<{ du
   return { duration_ms: Number.NaN, faults: ['the sweep did not end in time'] }
 }
 
-/** One process under one load that does not pause: just before its sweep begins, and from then on while it lasts. */
+/**
+ * One process under one load that does not pause: several windows just before its sweep begins, and as many from then on
+ * while it lasts. Every few seconds there is one whose p99 is two or three times that of its neighbours, swept or not, so
+ * a single window says nothing.
+ */
 async function measureLatencies(
   context: Context,
   full: BenchDatabase,
   given: { where: string; half_rate: number; sweep_ms: number },
 ): Promise<{ before: Series; meanwhile: Series }> {
   const samples: { before: Sample[]; meanwhile: Sample[] } = { before: [], meanwhile: [] }
-  const { expiry_rounds, seconds, warmup_seconds } = context.settings
+  const { expiry_rounds, rounds: windows, seconds, warmup_seconds } = context.settings
   // It may end sooner than it does without load, never by that much.
-  const window_ms = Math.min(seconds * 1000, given.sweep_ms * 0.8)
+  const window_ms = Math.min(seconds * 1000, (given.sweep_ms * 0.8) / windows)
+  const half_ms = windows * window_ms
   for (let round = 0; round < expiry_rounds; round++) {
     context.progress(`reserves while ${given.where} is swept, ${round + 1}`)
     await onCopy(context, full, async (copy) => {
       await checkpoint(copy.db)
-      const lead_ms = START_MS + warmup_seconds * 1000 + RAMP_MS + window_ms
+      const lead_ms = START_MS + warmup_seconds * 1000 + RAMP_MS + half_ms
       const sweeps_at = new Date(Math.ceil((Date.now() + lead_ms) / 1000) * 1000)
       const service = await serve(context, copy, { expiry_cron: cronAt(sweeps_at) })
       try {
         const arm = { name: 'reserves', server: service, scenario: ONE_SKU }
         await warmUp(context, [arm])
-        const cuts = [sweeps_at.getTime() - window_ms, sweeps_at.getTime()]
+        const cuts = Array.from({ length: 2 * windows + 1 }, (_, i) => sweeps_at.getTime() - half_ms + i * window_ms)
         await delay(Math.max(0, cuts[0]! - RAMP_MS - Date.now()))
         const result = await context.drivers.drive({
           ...planOf(context, arm, seconds),
-          duration_ms: cuts[1]! + window_ms - Date.now(),
+          duration_ms: cuts.at(-1)! - Date.now(),
           rate: given.half_rate,
           connections: 2000,
           cuts,
         })
         const faults = faultsOf(result, context.bare_rate)
         if (result.unsent > 0) faults.push(`${result.unsent} requests were never sent`)
-        const [, before, meanwhile] = result.latencies
-        samples.before.push({ value: before!.p99_us / 1000, faults })
         const swept = await waitForSweep(context, copy)
-        samples.meanwhile.push({
-          value: meanwhile!.p99_us / 1000,
-          faults: [...faults, ...swept.faults, ...(await faultsIn(copy))],
-        })
+        const later = [...faults, ...swept.faults, ...(await faultsIn(copy))]
+        // What was due before the first cut came while connections were opened, and nothing was due after the last.
+        const p99s = result.latencies.slice(1, -1).map(({ p99_us }) => p99_us / 1000)
+        samples.before.push(...p99s.slice(0, windows).map((value) => ({ value, faults })))
+        samples.meanwhile.push(...p99s.slice(windows).map((value) => ({ value, faults: later })))
       } finally {
         await service.stop()
       }
