@@ -7,6 +7,8 @@ const GATHERED_BYTES = 8192
 const SHARED_BYTES_MAX = 4096
 /** Lines that are gathered for such a pipe: another one must fit. */
 const SHARED_GATHERED_BYTES = 3072
+/** Characters that are handed on together; with three bytes for each of them they still are one write to such a pipe. */
+const TOGETHER_LENGTH_MAX = Math.floor(SHARED_BYTES_MAX / 3)
 /** So long after it was logged a line is on its way. */
 const FLUSH_INTERVAL_MS = 100
 /** When nobody reads standard output, what is logged beyond this is dropped: the shop goes on, and memory has a bound. */
@@ -32,7 +34,39 @@ export function createLog(level: string, options: { shared?: boolean } = {}): Lo
     maxLength: BUFFERED_BYTES_MAX,
     periodicFlush: FLUSH_INTERVAL_MS,
   })
-  return pino({ level }, destination)
+  return pino({ level }, handOnTogether(destination))
+}
+
+type Destination = ReturnType<typeof pino.destination>
+
+/**
+ * Hands lines of one turn of the event loop on together. With each write the destination measures all that it has gathered,
+ * up to 8 KiB: line by line that was a quarter of the memory that the constant route took for a request.
+ */
+function handOnTogether(destination: Destination): Pick<Destination, 'write' | 'flush' | 'flushSync'> {
+  let lines = ''
+  const handOn = (): void => {
+    if (lines !== '') destination.write(lines)
+    lines = ''
+  }
+  // Before the destination's own listener, which writes what it has.
+  process.prependListener('exit', handOn)
+  return {
+    write(line) {
+      if (lines.length + line.length > TOGETHER_LENGTH_MAX) handOn()
+      if (lines === '') setImmediate(handOn)
+      lines += line
+      return true
+    },
+    flush(done) {
+      handOn()
+      destination.flush(done)
+    },
+    flushSync() {
+      handOn()
+      destination.flushSync()
+    },
+  }
 }
 
 /**
