@@ -5,10 +5,10 @@ import { pino, type Logger } from 'pino'
 const GATHERED_BYTES = 8192
 /** What several processes write to one pipe stays in whole lines up to this size: PIPE_BUF on Linux. */
 const SHARED_BYTES_MAX = 4096
-/** Lines that are gathered for such a pipe: another one must fit. */
-const SHARED_GATHERED_BYTES = 3072
 /** Characters that are handed on together; with three bytes for each of them they still are one write to such a pipe. */
 const TOGETHER_LENGTH_MAX = Math.floor(SHARED_BYTES_MAX / 3)
+/** What is gathered for such a pipe: what is handed on next, of one byte for each character, must still fit. */
+const SHARED_GATHERED_BYTES = SHARED_BYTES_MAX - TOGETHER_LENGTH_MAX
 /** So long after it was logged a line is on its way. */
 const FLUSH_INTERVAL_MS = 100
 /** When nobody reads standard output, what is logged beyond this is dropped: the shop goes on, and memory has a bound. */
@@ -41,19 +41,21 @@ type Destination = ReturnType<typeof pino.destination>
 
 /**
  * Hands lines of one turn of the event loop on together. With each write the destination measures all that it has gathered,
- * up to 8 KiB: line by line that was a quarter of the memory that the constant route took for a request.
+ * 8 KiB and more: line by line that was a quarter of the memory that the constant route took for a request.
  */
 function handOnTogether(destination: Destination): Pick<Destination, 'write' | 'flush' | 'flushSync'> {
   let lines = ''
   const handOn = (): void => {
-    if (lines !== '') destination.write(lines)
+    const together = lines
     lines = ''
+    if (together !== '') destination.write(together)
   }
   // Before the destination's own listener, which writes what it has.
   process.prependListener('exit', handOn)
   return {
     write(line) {
       if (lines.length + line.length > TOGETHER_LENGTH_MAX) handOn()
+      // Not unref'd: a process that has nothing else to do must not end before.
       if (lines === '') setImmediate(handOn)
       lines += line
       return true

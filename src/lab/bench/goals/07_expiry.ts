@@ -172,7 +172,9 @@ async function measureLatencies(
         if (result.unsent > 0) faults.push(`${result.unsent} requests were never sent`)
         const swept = await waitForSweep(context, copy)
         const later = [...faults, ...swept.faults, ...(await faultsIn(copy))]
-        // What was due before the first cut came while connections were opened, and nothing was due after the last.
+        if (swept.duration_ms < half_ms) later.push('the sweep ended before the last window')
+        // What was due before the first cut came while connections were opened. The clock starts when they are, so that some
+        // is due after the last cut.
         const p99s = result.latencies.slice(1, -1).map(({ p99_us }) => p99_us / 1000)
         samples.before.push(...p99s.slice(0, windows).map((value) => ({ value, faults })))
         samples.meanwhile.push(...p99s.slice(windows).map((value) => ({ value, faults: later })))
