@@ -53,9 +53,15 @@ async function main(suite: Suite): Promise<void> {
   await turnedAround(shop)
   await late(shop)
   await client.close()
-  suite.check('nothing went wrong that was not expected', service.errors().length === 0, reasons(service.errors()))
+  const errors = service.errors().filter((error) => !isLateJob(error))
+  suite.check('nothing went wrong that was not expected', errors.length === 0, reasons(errors))
   await service.stop()
   await checkVerify(suite, db, 'after all webhooks')
+}
+
+/** A job that waited for a connection for longer than it may, as on a machine that stalls for a second, runs again a second later. */
+function isLateJob({ msg, err }: { msg: string; err?: unknown }): boolean {
+  return msg === 'a job failed; its next run retries' && (err as { type?: string }).type === 'DatabaseUnavailable'
 }
 
 /** Each event of a payment several times, all at once. */
