@@ -10,7 +10,7 @@ import { expireOldest, expireOne, peekOverdue, setAside, type StoredReservation,
 import { moveFor, recordMove } from './write.ts'
 
 /** Counters that are looked at again one by one; each costs up to the lock timeout. */
-const STILL_LOCKED_MAX = 16
+export const STILL_LOCKED_MAX = 16
 
 /** A hold that failed alone, and how often it has by now. */
 export type FailedHold = { id: string; failures: number; error: unknown }
@@ -133,7 +133,7 @@ export async function findKeptLocked(db: Knex, take: Take, before: readonly stri
  * Which of these counters are still locked, each waited for while nothing else is locked: a batch that met them again would
  * keep the counters before them from everybody for as long as it waits.
  */
-async function findStillLocked(db: Knex, skus: readonly string[]): Promise<string[]> {
+export async function findStillLocked(db: Knex, skus: readonly string[]): Promise<string[]> {
   const locked: string[] = []
   for (const sku of skus.slice(0, STILL_LOCKED_MAX)) {
     try {

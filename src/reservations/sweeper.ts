@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import { describeError } from '../database/sqlstate.ts'
 import type { Metrics } from '../metrics.ts'
 import { startJob, type Job } from '../schedule.ts'
-import { expireBatch, expireOverdue, findKeptLocked } from './expire.ts'
+import { expireBatch, expireOverdue, findKeptLocked, findStillLocked, STILL_LOCKED_MAX } from './expire.ts'
 import type { ClosingHooks } from './hooks.ts'
 import { forgetSetAside, noteSweepFinished, noteSweepStarted, type Take } from './queries.ts'
 
@@ -120,18 +120,25 @@ async function sweep(
 
 /**
  * One hand and, when there is much to do, others beside it. What the others can't expire they leave to the first, which finds
- * out what is wrong with it.
+ * out what is wrong with it. A counter that one hand found locked may have been another's, on a machine that stalled for longer
+ * than the lock timeout: those that are free when all have ended are swept after all, once.
  *
  * @throws what the first hand threw, when all have ended
  */
 async function sweepTogether(deps: SweeperDeps, summary: SweepSummary, isStopping: () => boolean): Promise<void> {
+  const looked_at = new Set(summary.blocked_skus)
   for (let again = true; again && !isStopping();) {
     const lent: Promise<'done' | 'amiss'>[] = []
     const lendHand = () => {
       if (lent.length < HANDS_LENT_MAX) lent.push(lendOne(deps, summary, isStopping).catch(() => 'amiss' as const))
     }
     await sweepOn(deps, summary, isStopping, lendHand).finally(() => Promise.all(lent))
-    again = (await Promise.all(lent)).includes('amiss')
+    const found = summary.blocked_skus.filter((sku) => !looked_at.has(sku)).slice(0, STILL_LOCKED_MAX)
+    for (const sku of found) looked_at.add(sku)
+    const locked = await findStillLocked(deps.db, found)
+    const freed = found.filter((sku) => !locked.includes(sku))
+    summary.blocked_skus = summary.blocked_skus.filter((sku) => !freed.includes(sku))
+    again = freed.length > 0 || (await Promise.all(lent)).includes('amiss')
   }
 }
 

@@ -270,6 +270,23 @@ test('a SKU whose counter is locked is left out and named, the others are swept,
   expect(await core.sweeper.run()).toMatchObject({ expired: 1, blocked_skus: [] })
 })
 
+test('a counter that is locked for a while only, as by another of its own transactions that stalled, is swept in the same run', async () => {
+  const [stuck, free] = [await stocked(database.db), await stocked(database.db)]
+  await makeOverdue(database.db, [...(await holds(stuck, 2)), ...(await holds(free, 3))])
+  const tx = await begin(database.db)
+  let batches = 0
+  const stalled = openCore(database, {
+    lock_timeout_ms: 50,
+    onClosed: async () => {
+      batches += 1
+      if (batches === 1) await tx.raw('SELECT 1 FROM stock WHERE sku = ? FOR UPDATE', [stuck])
+      if (batches === 2) await tx.rollback()
+    },
+  })
+  expect(await stalled.sweeper.run()).toMatchObject({ expired: 5, set_aside: 0, blocked_skus: [] })
+  expect([await counters(database.db, stuck), await counters(database.db, free)]).toEqual(['10/0', '10/0'])
+})
+
 test('a failed run is logged and noted, keeps the time of the last success, and the next one works', async () => {
   const sku = await stocked(database.db)
   await makeOverdue(database.db, await holds(sku, 2))
