@@ -133,6 +133,7 @@ async function sweepTogether(deps: SweeperDeps, summary: SweepSummary, isStoppin
       if (lent.length < HANDS_LENT_MAX) lent.push(lendOne(deps, summary, isStopping).catch(() => 'amiss' as const))
     }
     await sweepOn(deps, summary, isStopping, lendHand).finally(() => Promise.all(lent))
+    if (isStopping()) return
     const found = summary.blocked_skus.filter((sku) => !looked_at.has(sku)).slice(0, STILL_LOCKED_MAX)
     for (const sku of found) looked_at.add(sku)
     const locked = await findStillLocked(deps.db, found)
