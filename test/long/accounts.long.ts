@@ -145,11 +145,11 @@ async function cutCommits(suite: Suite, url: string, db: Knex): Promise<void> {
   const service = await startService({ DATABASE_URL: proxy.url, EXPIRY_CRON: 'off' })
   const desk = new Desk(await openShop(db))
   for (let round = 0; round < CUT_ROUNDS; round++) {
-    proxy.cut(3)
+    proxy.cutEach(33)
     desk.start([service])
     await delay(ROUND_MS)
     await desk.pause()
-    proxy.cut(0)
+    proxy.cutEach(0)
     await desk.retry([service])
   }
   suite.check(

@@ -264,11 +264,11 @@ async function cutCommits(suite: Suite): Promise<void> {
   const load = new Load(service.base)
   let retried = 0
   for (let round = 0; round < CUT_ROUNDS; round++) {
-    proxy.cut(5)
+    proxy.cutEach(20)
     load.start()
     await delay(1500)
     await load.pause()
-    proxy.cut(0)
+    proxy.cutEach(0)
     retried += await load.retry()
     await checkDeeds(db, load)
   }

@@ -7,8 +7,8 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 export type CuttingProxy = {
   /** The URL of the same database through the proxy. */
   url: string
-  /** From now on so many of a hundred COMMITs are cut. */
-  cut(percent: number): void
+  /** From now on each n-th COMMIT is cut, by count and not by chance: after n of them it is certain. 0: none. */
+  cutEach(n: number): void
   /** COMMITs cut so far. */
   count(): number
   close(): Promise<void>
@@ -21,10 +21,12 @@ const COMMIT = Buffer.from('Q\0\0\0\x0cCOMMIT;\0')
 export async function startCuttingProxy(database_url: string): Promise<CuttingProxy> {
   const target = new URL(database_url)
   const sockets = new Set<Socket>()
-  let percent = 0
+  let each = 0
+  let commits = 0
   let cuts = 0
-  const server = createServer((client) => {
-    const upstream = connect(Number(target.port), target.hostname)
+  // Without Nagle's wait for an acknowledgement, which costs a transaction of small statements some 40 ms at each.
+  const server = createServer({ noDelay: true }, (client) => {
+    const upstream = connect({ port: Number(target.port), host: target.hostname, noDelay: true })
     let deaf = false
     for (const socket of [client, upstream]) {
       sockets.add(socket)
@@ -37,7 +39,9 @@ export async function startCuttingProxy(database_url: string): Promise<CuttingPr
     }
     client.on('data', (chunk) => {
       upstream.write(chunk)
-      if (!chunk.includes(COMMIT) || Math.random() * 100 >= percent) return
+      if (each === 0 || !chunk.includes(COMMIT)) return
+      commits += 1
+      if (commits % each !== 0) return
       cuts += 1
       deaf = true
     })
@@ -52,7 +56,7 @@ export async function startCuttingProxy(database_url: string): Promise<CuttingPr
   url.port = String((server.address() as AddressInfo).port)
   return {
     url: url.href,
-    cut: (share) => (percent = share),
+    cutEach: (n) => (each = n),
     count: () => cuts,
     close() {
       for (const socket of sockets) socket.destroy()

@@ -33,7 +33,7 @@ const PRICE = 1000
 const DELIVERED = 15
 const SETTLE_MS_MAX = 90_000
 /** So many of a hundred COMMITs are never heard of. */
-const CUT_PERCENT = 2
+const CUT_EACH = 50
 const SECRET = `whsec_${Buffer.from('a secret of the long tests, long enough').toString('base64')}`
 
 type Services = [RunningService, RunningService]
@@ -58,12 +58,12 @@ async function main(suite: Suite): Promise<void> {
   const services: Services = [await start(), await start()]
   const market = new Market(db, services, await openMarket(db))
   for (let round = 0; round < ROUNDS; round++) {
-    proxy.cut(CUT_PERCENT)
+    proxy.cutEach(CUT_EACH)
     market.start()
     await delay(ROUND_MS * (0.5 + Math.random()))
     await services[round % 2]!.kill()
     await delay(200)
-    proxy.cut(0)
+    proxy.cutEach(0)
     await market.pause()
     await deliver(db)
     services[round % 2] = await start()
