@@ -1,4 +1,4 @@
-import { undisturbed, watchStolen } from '../../src/lab/bench/stolen.ts'
+import { leastDisturbed, stolenBetween, undisturbed, watchStolen } from '../../src/lab/bench/stolen.ts'
 
 function watching(shares: number[]) {
   return () => {
@@ -42,4 +42,17 @@ test('of three that were disturbed the least disturbed stands', async () => {
 test('what went wrong stands, however disturbed it was', async () => {
   expect(await measureWith([0.2, 0.01], 1)).toEqual({ measured: 1, kept: 1 })
   expect(await measureWith([0.05, 0.2, 0.01], 2)).toEqual({ measured: 2, kept: 2 })
+})
+
+test('between moments each share is its own, and those that were disturbed least are kept in their order', async () => {
+  const shares = [0.3, 0, 0.1]
+  let asked = 0
+  const now = Date.now()
+  const watched = await stolenBetween([now - 2, now - 1, now, now], () => {
+    const i = asked++
+    return () => shares[i]!
+  })
+  expect(watched).toEqual(shares)
+  expect(leastDisturbed(['slow', 'b', 'c'], watched, 2)).toEqual(['b', 'c'])
+  expect(leastDisturbed(['a', 'slow', 'c'], [0, 0.2, 0.1], 2)).toEqual(['a', 'c'])
 })

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
 
 /** Processor time that a virtual machine wanted and its host gave to others: what a neighbour does to a measurement. */
 
@@ -40,6 +41,30 @@ export async function undisturbed<T>(
     if (share <= SHARE_MAX) break
   }
   return best!.measured
+}
+
+/**
+ * What share the host keeps back from each of these moments to the next.
+ *
+ * @param moments milliseconds of `Date.now()`, in order
+ * @returns one share fewer than there are moments, after the last of them
+ */
+export async function stolenBetween(moments: readonly number[], watch = watchStolen): Promise<number[]> {
+  const shares: number[] = []
+  let stolen: (() => number) | undefined
+  for (const moment of moments) {
+    await delay(Math.max(0, moment - Date.now()))
+    if (stolen !== undefined) shares.push(stolen())
+    stolen = watch()
+  }
+  return shares
+}
+
+/** So many of the measurements, in their order: those in which the host kept back least, whatever they gave. */
+export function leastDisturbed<T>(measured: readonly T[], shares: readonly number[], count: number): T[] {
+  const by_share = shares.map((_, i) => i).toSorted((a, b) => shares[a]! - shares[b]!)
+  const kept = new Set(by_share.slice(0, count))
+  return measured.filter((_, i) => kept.has(i))
 }
 
 /** Linux counts it; see proc(5), /proc/stat. */

@@ -6,7 +6,7 @@ import { checkpoint, verified, type BenchDatabase } from '../database.ts'
 import { fillOverdue } from '../fill.ts'
 import { expireAtOnce } from '../opponents.ts'
 import { seriesOf, type Sample, type Series } from '../series.ts'
-import { undisturbed } from '../stolen.ts'
+import { leastDisturbed, stolenBetween, undisturbed } from '../stolen.ts'
 
 /** A million holds run out at once: they come back nearly as fast as one statement could bring them, and nobody notices. */
 
@@ -14,6 +14,9 @@ import { undisturbed } from '../stolen.ts'
 const START_MS = 4000
 /** From the first request of the load to the first whose latency counts: connections are opened meanwhile. */
 const RAMP_MS = 3000
+/** A window of latencies at most, and how many are measured for one that counts. */
+const WINDOW_MS_MAX = 1000
+const WINDOWS_PER_COUNTED = 3
 const SWEEP_TIMEOUT_MS = 600_000
 
 export const expiry: Goal = {
@@ -139,9 +142,9 @@ async function waitForSweep(context: Context, copy: BenchDatabase): Promise<{ du
 }
 
 /**
- * One process under one load that does not pause: several windows just before its sweep begins, and as many from then on
- * while it lasts. Every few seconds there is one whose p99 is two or three times that of its neighbours, swept or not, so
- * a single window says nothing.
+ * One process under one load that does not pause: windows just before its sweep begins, and as many from then on while it
+ * lasts. A host that keeps back a tenth of the processors for a second makes its p99 three times that of its neighbours,
+ * swept or not: of each kind the third in which it kept back least counts.
  */
 async function measureLatencies(
   context: Context,
@@ -149,9 +152,10 @@ async function measureLatencies(
   given: { where: string; half_rate: number; sweep_ms: number },
 ): Promise<{ before: Series; meanwhile: Series }> {
   const samples: { before: Sample[]; meanwhile: Sample[] } = { before: [], meanwhile: [] }
-  const { expiry_rounds, rounds: windows, seconds, warmup_seconds } = context.settings
+  const { expiry_rounds, rounds: counted, seconds, warmup_seconds } = context.settings
+  const windows = counted * WINDOWS_PER_COUNTED
   // It may end sooner than it does without load, never by that much.
-  const window_ms = Math.min(seconds * 1000, (given.sweep_ms * 0.8) / windows)
+  const window_ms = Math.min(WINDOW_MS_MAX, (given.sweep_ms * 0.8) / windows)
   const half_ms = windows * window_ms
   for (let round = 0; round < expiry_rounds; round++) {
     context.progress(`reserves while ${given.where} is swept, ${round + 1}`)
@@ -165,13 +169,14 @@ async function measureLatencies(
         await warmUp(context, [arm])
         const cuts = Array.from({ length: 2 * windows + 1 }, (_, i) => sweeps_at.getTime() - half_ms + i * window_ms)
         await delay(Math.max(0, cuts[0]! - RAMP_MS - Date.now()))
-        const result = await context.drivers.drive({
+        const plan = {
           ...planOf(context, arm, seconds),
           duration_ms: cuts.at(-1)! - Date.now(),
           rate: given.half_rate,
           connections: 2000,
           cuts,
-        })
+        }
+        const [result, shares] = await Promise.all([context.drivers.drive(plan), stolenBetween(cuts)])
         const faults = faultsOf(result, context.bare_rate)
         if (result.unsent > 0) faults.push(`${result.unsent} requests were never sent`)
         const swept = await waitForSweep(context, copy)
@@ -180,8 +185,10 @@ async function measureLatencies(
         // What was due before the first cut came while connections were opened. The clock starts when they are, so that some
         // is due after the last cut.
         const p99s = result.latencies.slice(1, -1).map(({ p99_us }) => p99_us / 1000)
-        samples.before.push(...p99s.slice(0, windows).map((value) => ({ value, faults })))
-        samples.meanwhile.push(...p99s.slice(windows).map((value) => ({ value, faults: later })))
+        const before = leastDisturbed(p99s.slice(0, windows), shares.slice(0, windows), counted)
+        const meanwhile = leastDisturbed(p99s.slice(windows), shares.slice(windows), counted)
+        samples.before.push(...before.map((value) => ({ value, faults })))
+        samples.meanwhile.push(...meanwhile.map((value) => ({ value, faults: later })))
       } finally {
         await service.stop()
       }
