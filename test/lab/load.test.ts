@@ -165,6 +165,20 @@ test('a batch is right only if every item was held', async () => {
   expect(await runLoad(plan({ connections: 1, count_max: 4, scenario }))).toMatchObject({ accepted: 2, wrong: 2 })
 })
 
+test('where 503 is put up with, a batch may have items that were too late, and none that were refused otherwise', async () => {
+  const [held, busy, short] = [
+    '{"status":201,"reservation":{}}',
+    '{"status":503,"error":{}}',
+    '{"status":409,"error":{}}',
+  ]
+  const results = [`[${held},${busy}]`, `[${held},${short}]`, `[${held}]`].map((items) => `{"results":${items}}`)
+  server = await answering((socket, number) => socket.write(response(200, results[number % 3]!)))
+  const scenario = { kind: 'batch' as const, skus: 1, size: 2 }
+  const put_up_with = plan({ connections: 1, count_max: 6, scenario, tolerate: [503] })
+  expect(await runLoad(put_up_with)).toMatchObject({ accepted: 0, tolerated: 2, wrong: 4 })
+  expect(await runLoad(plan({ connections: 1, count_max: 6, scenario }))).toMatchObject({ accepted: 0, wrong: 6 })
+})
+
 test('a closed loop times a request from when it was sent', async () => {
   server = await answering((socket) => setTimeout(() => socket.write(response(201, HELD)), 50))
   const { latency } = merge([await runLoad(plan({ connections: 2, count_max: 8 }))])

@@ -53,11 +53,21 @@ async function main(suite: Suite): Promise<void> {
   await turnedAround(shop)
   await late(shop)
   await client.close()
-  const errors = service.errors().filter((error) => !isLateJob(error))
-  suite.check('nothing went wrong that was not expected', errors.length === 0, reasons(errors))
+  const errors = service.errors()
+  const late_jobs = errors.filter(isLateJob).length
+  const others = errors.filter((error) => !isLateJob(error))
+  const expected = others.length === 0 && late_jobs <= LATE_JOBS_MAX
+  suite.check(
+    'nothing went wrong that was not expected',
+    expected,
+    [`${late_jobs} jobs were late`, ...(others.length > 0 ? [reasons(others)] : [])].join('; '),
+  )
   await service.stop()
   await checkVerify(suite, db, 'after all webhooks')
 }
+
+/** More than a stall or two of the machine would make late. */
+const LATE_JOBS_MAX = 5
 
 /** A job that waited for a connection for longer than it may, as on a machine that stalls for a second, runs again a second later. */
 function isLateJob({ msg, err }: { msg: string; err?: unknown }): boolean {

@@ -190,6 +190,7 @@ function pairTalk(scenario: { skus: number }, door: Door, nextKey: () => string)
 }
 
 const HELD_ITEM = Buffer.from('{"status":201,')
+const TOO_BUSY_ITEM = Buffer.from('{"status":503,')
 
 function batchTalk(scenario: { skus: number; size: number }, door: Door, nextKey: () => string): Talk {
   const head = `${headOf(door, 'POST', '/v1/reservations/batch')}Content-Type: application/json\r\n`
@@ -204,11 +205,18 @@ function batchTalk(scenario: { skus: number; size: number }, door: Door, nextKey
     },
     judge(status, body) {
       if (status !== 200) return door.tolerate.includes(status) ? 'tolerated' : 'wrong'
-      let held = 0
-      for (let at = body.indexOf(HELD_ITEM); at >= 0; at = body.indexOf(HELD_ITEM, at + HELD_ITEM.length)) held++
-      return held === scenario.size ? 'accepted' : 'wrong'
+      const held = countOf(HELD_ITEM, body)
+      if (held === scenario.size) return 'accepted'
+      const is_rest_busy = held + countOf(TOO_BUSY_ITEM, body) === scenario.size
+      return is_rest_busy && door.tolerate.includes(503) ? 'tolerated' : 'wrong'
     },
   }
+}
+
+function countOf(part: Buffer, body: Buffer): number {
+  let count = 0
+  for (let at = body.indexOf(part); at >= 0; at = body.indexOf(part, at + part.length)) count++
+  return count
 }
 
 function readTalk(scenario: { skus: number }, door: Door): Talk {

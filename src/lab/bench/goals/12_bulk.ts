@@ -6,6 +6,8 @@ import { judgeRatio, type Goal } from '../goal.ts'
 const BATCH: number = 500
 /** With these the queue, which takes 10,000, is full enough and never too full. */
 const CONNECTIONS = 8
+/** With 4,000 waiting a machine that stalls for half a second makes some wait too long: they are refused, and not counted. */
+const TOO_BUSY = [503]
 
 export const bulk: Goal = {
   id: 12,
@@ -19,9 +21,10 @@ export const bulk: Goal = {
         server: service,
         scenario: { kind: 'batch', skus: 1, size: BATCH },
         connections: CONNECTIONS,
+        tolerate: TOO_BUSY,
         db: shop.db,
       },
-      { name: 'one at a time', server: service, scenario: ONE_SKU, db: shop.db },
+      { name: 'one at a time', server: service, scenario: ONE_SKU, tolerate: TOO_BUSY, db: shop.db },
     ])
     return finish(context, [shop], {
       arms: [batches!, single!],
