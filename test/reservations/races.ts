@@ -1,3 +1,4 @@
+import type { Refusal } from '../../src/errors.ts'
 import type { ReserveRequest } from '../../src/reservations/reservation.ts'
 import type { StrategyName } from '../../src/strategy_names.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
@@ -100,9 +101,7 @@ export function testRaces(strategy: StrategyName, options: () => CoreOptions = (
       ] as const
       const answers = await Promise.all(
         Array.from({ length: 60 }, (_, n) =>
-          cores[n < 30 ? 0 : 1].reservations.reserve(
-            wants((n % 2 === 0 ? [a, b] : [b, a]).map((sku) => ({ sku, quantity: 1 }))),
-          ),
+          insist(cores[n < 30 ? 0 : 1], wants((n % 2 === 0 ? [a, b] : [b, a]).map((sku) => ({ sku, quantity: 1 })))),
         ),
       )
       // Sessions report deadlocks at the latest when they end.
@@ -190,10 +189,14 @@ export function testRaces(strategy: StrategyName, options: () => CoreOptions = (
   })
 }
 
-/** Asks again, as its answer says, where a slow machine let a buyer wait for too long. */
+/** Asks again, as its answer says, where a slow machine let a buyer wait for too long: for a turn, or for a connection. */
 async function insist(core: Core, request: ReserveRequest): ReturnType<Core['reservations']['reserve']> {
   for (let tries = 1; ; tries++) {
     const answer = await core.reservations.reserve(request)
-    if (answer.ok || answer.refusal.code !== 'overloaded' || tries === TRIES_MAX) return answer
+    if (answer.ok || tries === TRIES_MAX || !isTooLate(answer.refusal)) return answer
   }
+}
+
+function isTooLate(refused: Refusal): boolean {
+  return refused.code === 'overloaded' || (refused.code === 'database_unavailable' && refused.outcome === 'none')
 }
