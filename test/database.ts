@@ -68,6 +68,7 @@ export async function startTestServer(options: { durable?: boolean } = {}): Prom
 
 const poolDefaults: Omit<PoolOptions, 'url'> = {
   max: 10,
+  acquire_timeout_ms: 12_000,
   lock_timeout_ms: 5000,
   statement_timeout_ms: 10_000,
   application_name: 'test',

@@ -44,6 +44,9 @@ export type CoreOptions = Partial<Omit<ReservationsDeps, 'core' | 'reads' | 'met
   settings?: Partial<StrategySettings>
 }
 
+/** A connection may be waited for as long as a machine takes that stalls for seconds; what else is bounded stays so. */
+export const PATIENT_MS = 12_000
+
 /** Wires the core onto a test database, with a pool of its own. */
 export function openCore(database: TestDatabase, options: CoreOptions = {}): Core {
   const { instance = 'test', connections = 6, lock_timeout_ms = 250, after, isBusy, settings, ...deps } = options
@@ -53,6 +56,7 @@ export function openCore(database: TestDatabase, options: CoreOptions = {}): Cor
     lock_timeout_ms,
     statement_timeout_ms: 5000,
     application_name: instance,
+    acquire_timeout_ms: PATIENT_MS,
   })
   const logged: Record<string, unknown>[] = []
   const log = pino({ level: 'debug' }, { write: (line) => void logged.push(JSON.parse(line) as never) })
@@ -376,7 +380,7 @@ export async function untilWaiting(db: Executor, sessions = 1): Promise<void> {
 
 /** Resolves when the condition holds; it is asked again and again, each time after the event loop has turned. */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 5000
+  const deadline = performance.now() + PATIENT_MS
   while (!(await condition())) {
     if (performance.now() > deadline) throw new Error('what was waited for did not come')
     await new Promise((resolve) => setImmediate(resolve))

@@ -25,7 +25,7 @@ import { settle, type Settled } from '../src/payments/settle.ts'
 import { chainHooks } from '../src/reservations/hooks.ts'
 import type { Line } from '../src/reservations/reservation.ts'
 import type { TestDatabase } from './database.ts'
-import { makeOverdue, must, openCore, type Core } from './factories.ts'
+import { makeOverdue, must, openCore, PATIENT_MS, type Core } from './factories.ts'
 
 /** The storefront without HTTP, wired as the service wires it, over one core. */
 export type TestShop = {
@@ -63,6 +63,7 @@ export function openShop(database: TestDatabase, options: ShopOptions = {}): Tes
     lock_timeout_ms,
     statement_timeout_ms: 5000,
     application_name: 'test shop',
+    acquire_timeout_ms: PATIENT_MS,
   })
   const { reservations } = core
   const turns = createTurns({ at_once_max: connections - 1 })

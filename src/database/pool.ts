@@ -44,9 +44,10 @@ export type PoolOptions = {
   statement_timeout_ms: number
   /** What pg_stat_activity shows. */
   application_name: string
+  /** How long a caller waits for a connection, new or from the pool. 1500 by default: an outage is answered within 2 s. */
+  acquire_timeout_ms?: number
 }
 
-/** How long a caller waits for a connection, new or from the pool. An outage is answered within 2 s. */
 const ACQUIRE_TIMEOUT_MS = 1500
 /** What a server gets beyond its own statement timeout to answer; after that it is taken for gone. */
 const SILENCE_MS = 1000
@@ -61,7 +62,7 @@ const SILENT = { warn: () => undefined, error: () => undefined, deprecate: () =>
 /**
  * A pool of connections whose timeouts are the server's: `pg`'s own leave the backend running.
  *
- * @throws nothing here; a database that is away shows at the first query, within 1.5 s
+ * @throws nothing here; a database that is away shows at the first query, within `acquire_timeout_ms`
  */
 export function createPool(options: PoolOptions): Knex {
   return knex(poolConfig(options))
@@ -69,6 +70,7 @@ export function createPool(options: PoolOptions): Knex {
 
 /** The same as {@link createPool} makes, for tools that want to make the pool themselves. */
 export function poolConfig(options: PoolOptions): Knex.Config {
+  const { acquire_timeout_ms = ACQUIRE_TIMEOUT_MS } = options
   const settings = [
     `SET lock_timeout = ${options.lock_timeout_ms}`,
     `SET statement_timeout = ${options.statement_timeout_ms}`,
@@ -85,7 +87,7 @@ export function poolConfig(options: PoolOptions): Knex.Config {
     connection: {
       connectionString: options.url,
       application_name: options.application_name,
-      connectionTimeoutMillis: ACQUIRE_TIMEOUT_MS,
+      connectionTimeoutMillis: acquire_timeout_ms,
       keepAlive: true,
       types,
       // Statements are sent without waiting for those before them.
@@ -94,7 +96,7 @@ export function poolConfig(options: PoolOptions): Knex.Config {
       // waited for until TCP gives up: pg closes the connection instead, which it does only in pipeline mode.
       ...(options.statement_timeout_ms > 0 ? { query_timeout: options.statement_timeout_ms + SILENCE_MS } : {}),
     } as Knex.PgConnectionConfig,
-    acquireConnectionTimeout: ACQUIRE_TIMEOUT_MS,
+    acquireConnectionTimeout: acquire_timeout_ms,
     pool: {
       min: options.min ?? 0,
       max: options.max,

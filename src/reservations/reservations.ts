@@ -84,7 +84,7 @@ export type ReservationsDeps = {
   limits?: Partial<BatcherLimits>
 }
 
-/** So long after a flight it still counts as busy. */
+/** So long after a flight it still counts as busy: the next one has not begun yet. */
 const BUSY_MS = 100
 
 /** Connections that a strategy without the queue leaves to others: the batch in flight and the sweeper. */
@@ -92,19 +92,16 @@ const CONNECTIONS_KEPT = 2
 
 /** Wires the core: flights, the queue, and the strategy that decides reserves. */
 export function createReservations(deps: ReservationsDeps): Reservations {
-  let flown_at = -Infinity
   const flights: FlightDeps = {
     db: deps.core,
     onClosed: deps.onClosed,
     known_locked: new Set(),
     ttl_max_seconds: deps.ttl_max_seconds,
-    observePhase(phase, duration_ms) {
-      flown_at = performance.now()
-      deps.metrics.phase(phase, duration_ms)
-    },
+    observePhase: (phase, duration_ms) => deps.metrics.phase(phase, duration_ms),
   }
+  const air = createAir(flights)
   const batcher = new Batcher({
-    fly: (operations, options) => fly(flights, operations, options),
+    fly: air.fly,
     look: (operations) => reading(() => lookAndDraw(flights, flights.db, operations, false)),
     log: deps.log,
     observeBatch: (size) => deps.metrics.batch(size),
@@ -112,7 +109,11 @@ export function createReservations(deps: ReservationsDeps): Reservations {
     ...(deps.limits === undefined ? {} : { limits: deps.limits }),
   })
   const chosen = weighted(deps.strategy)
-  const way = createWay({ chosen, fallback: deps.fallback, partsOf: partsMaker(deps, flights, batcher) })
+  const way = createWay({
+    chosen,
+    fallback: deps.fallback,
+    partsOf: partsMaker(deps, { flights, fly: air.fly, batcher }),
+  })
   const watch = createConflictWatch({ rates: () => deps.metrics.strategyRates(), log: deps.log })
   const counted = (operation: Operation, outcome: Outcome): Outcome => {
     const { strategy, ttl_variant } = sentBy(operation, outcome) ?? { strategy: chosen[0]!.value, ttl_variant: null }
@@ -143,7 +144,7 @@ export function createReservations(deps: ReservationsDeps): Reservations {
     hasRoom: (requests) => batcher.hasRoom(requests),
     hasRoomToReserve: (requests) => way.hasRoom(requests) && batcher.hasRoom(requests),
     queue: () => batcher.state(),
-    isBusy: () => performance.now() - flown_at < BUSY_MS,
+    isBusy: air.isBusy,
     async start() {
       await way.start()
       watch.start()
@@ -155,18 +156,37 @@ export function createReservations(deps: ReservationsDeps): Reservations {
   }
 }
 
+type Fly = (operations: readonly Operation[], options: FlightOptions) => Promise<Map<Operation, Outcome>>
+
+/** Flies, and knows whether anybody does: a flight that takes long, on a machine or a database that stalls, is one too. */
+function createAir(flights: FlightDeps): { fly: Fly; isBusy(): boolean } {
+  let flying = 0
+  let landed_at = -Infinity
+  return {
+    async fly(operations, options) {
+      flying += 1
+      try {
+        return await fly(flights, operations, options)
+      } finally {
+        flying -= 1
+        landed_at = performance.now()
+      }
+    },
+    isBusy: () => flying > 0 || performance.now() - landed_at < BUSY_MS,
+  }
+}
+
 /** What each strategy gets; all of them share the queue and the connections. */
 function partsMaker(
   { core, settings, metrics, log, limits }: ReservationsDeps,
-  flights: FlightDeps,
-  batcher: Batcher,
+  { flights, fly: flyOn, batcher }: { flights: FlightDeps; fly: Fly; batcher: Batcher },
 ): (name: StrategyName) => StrategyParts {
   const flights_max = Math.max(1, connectionsOf(core) - CONNECTIONS_KEPT)
   const turns = createTurns({ at_once_max: flights_max, answer_ms_max: limits?.answer_ms_max ?? LIMITS.answer_ms_max })
   const shared = {
     submit: (operation: Operation, signal?: AbortSignal) => batcher.submit(operation, signal),
     queueHasRoom: (requests: number) => batcher.hasRoom(requests),
-    fly: (operations: readonly Operation[], options: FlightOptions) => fly(flights, operations, options),
+    fly: flyOn,
     known_locked: flights.known_locked,
     onMoved(listen: OnMoved) {
       const before = flights.onMoved

@@ -31,6 +31,7 @@ beforeAll(async () => {
     lock_timeout_ms: 10_000,
     statement_timeout_ms: 10_000,
     application_name: 'unsafe buyers',
+    acquire_timeout_ms: 10_000,
   })
 })
 

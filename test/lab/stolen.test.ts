@@ -1,4 +1,4 @@
-import { leastDisturbed, stolenBetween, undisturbed, watchStolen } from '../../src/lab/bench/stolen.ts'
+import { leftAlone, stolenBetween, undisturbed, watchStolen } from '../../src/lab/bench/stolen.ts'
 
 function watching(shares: number[]) {
   return () => {
@@ -44,15 +44,23 @@ test('what went wrong stands, however disturbed it was', async () => {
   expect(await measureWith([0.05, 0.2, 0.01], 2)).toEqual({ measured: 2, kept: 2 })
 })
 
-test('between moments each share is its own, and those that were disturbed least are kept in their order', async () => {
-  const shares = [0.3, 0, 0.1]
-  let asked = 0
+test('between moments each share is its own', async () => {
+  const watch = watching([0.3, 0, 0.1, 1])
   const now = Date.now()
-  const watched = await stolenBetween([now - 2, now - 1, now, now], () => {
-    const i = asked++
-    return () => shares[i]!
-  })
-  expect(watched).toEqual(shares)
-  expect(leastDisturbed(['slow', 'b', 'c'], watched, 2)).toEqual(['b', 'c'])
-  expect(leastDisturbed(['a', 'slow', 'c'], [0, 0.2, 0.1], 2)).toEqual(['a', 'c'])
+  expect(await stolenBetween([now, now + 1, now + 2, now + 3], watch)).toEqual([0.3, 0, 0.1])
+})
+
+test('where a reading comes too late, nobody knows the shares beside it', async () => {
+  const now = Date.now()
+  const moments = [now - 1000, now - 500, now, now + 1, now + 2]
+  expect(await stolenBetween(moments, watching([0.3, 0.1, 0]))).toEqual([Infinity, Infinity, 0.3, 0.1])
+})
+
+test('what the host left alone counts, all of it and in its order', () => {
+  expect(leftAlone(['a', 'slow', 'c', 'd'], [0.04, 0.2, 0, 0.01], 2)).toEqual(['a', 'c', 'd'])
+})
+
+test('where too little was left alone the least disturbed counts', () => {
+  expect(leftAlone(['a', 'slow', 'c', 'gone'], [0.1, 0.3, 0, Infinity], 2)).toEqual(['a', 'c'])
+  expect(leftAlone(['a', 'gone'], [0.1, Infinity], 2)).toEqual(['a', 'gone'])
 })

@@ -16,6 +16,8 @@ export type CuttingProxy = {
 
 /** What pg sends for a COMMIT: a simple query, its length and its text. */
 const COMMIT = Buffer.from('Q\0\0\0\x0cCOMMIT;\0')
+/** How PostgreSQL says that a transaction has ended; answers to statements before the COMMIT may come first. */
+const ENDED = [Buffer.from('COMMIT\0'), Buffer.from('ROLLBACK\0')]
 
 /** Starts a proxy on a port of its own. */
 export async function startCuttingProxy(database_url: string): Promise<CuttingProxy> {
@@ -27,7 +29,8 @@ export async function startCuttingProxy(database_url: string): Promise<CuttingPr
   // Without Nagle's wait for an acknowledgement, which costs a transaction of small statements some 40 ms at each.
   const server = createServer({ noDelay: true }, (client) => {
     const upstream = connect({ port: Number(target.port), host: target.hostname, noDelay: true })
-    let deaf = false
+    /** What came back since COMMIT was handed on, if this one is cut. */
+    let unheard: Buffer | undefined
     for (const socket of [client, upstream]) {
       sockets.add(socket)
       socket.on('error', () => undefined)
@@ -43,12 +46,16 @@ export async function startCuttingProxy(database_url: string): Promise<CuttingPr
       commits += 1
       if (commits % each !== 0) return
       cuts += 1
-      deaf = true
+      unheard = Buffer.alloc(0)
     })
     upstream.on('data', (chunk) => {
-      // The answer to COMMIT: PostgreSQL has done it, the service never hears of it.
-      if (deaf) client.destroy()
-      else client.write(chunk)
+      if (unheard === undefined) {
+        client.write(chunk)
+        return
+      }
+      unheard = Buffer.concat([unheard, chunk])
+      // PostgreSQL has done it, the service never hears of it.
+      if (ENDED.some((words) => unheard?.includes(words))) client.destroy()
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -56,7 +63,11 @@ export async function startCuttingProxy(database_url: string): Promise<CuttingPr
   url.port = String((server.address() as AddressInfo).port)
   return {
     url: url.href,
-    cutEach: (n) => (each = n),
+    cutEach(n) {
+      each = n
+      // Begins anywhere, so that it does not fall in step with a service whose transactions come in a regular order.
+      commits = Math.floor(Math.random() * n)
+    },
     count: () => cuts,
     close() {
       for (const socket of sockets) socket.destroy()

@@ -32,7 +32,7 @@ const STOCK = 60
 const PRICE = 1000
 const DELIVERED = 15
 const SETTLE_MS_MAX = 90_000
-/** So many of a hundred COMMITs are never heard of. */
+/** Each fiftieth COMMIT is never heard of. */
 const CUT_EACH = 50
 const SECRET = `whsec_${Buffer.from('a secret of the long tests, long enough').toString('base64')}`
 

@@ -20,6 +20,8 @@ const COPIES = 3
 const PRICE = 500
 const CONNECTIONS = 40
 const SETTLE_MS_MAX = 60_000
+/** Several jobs run in each second: two stalls of the machine may make so many late. */
+const LATE_JOBS_MAX = 10
 
 type Shop = {
   suite: Suite
@@ -66,12 +68,10 @@ async function main(suite: Suite): Promise<void> {
   await checkVerify(suite, db, 'after all webhooks')
 }
 
-/** More than a stall or two of the machine would make late. */
-const LATE_JOBS_MAX = 5
-
 /** A job that waited for a connection for longer than it may, as on a machine that stalls for a second, runs again a second later. */
 function isLateJob({ msg, err }: { msg: string; err?: unknown }): boolean {
-  return msg === 'a job failed; its next run retries' && (err as { type?: string }).type === 'DatabaseUnavailable'
+  const { type, outcome } = err as { type?: string; outcome?: string }
+  return msg === 'a job failed; its next run retries' && type === 'DatabaseUnavailable' && outcome === 'none'
 }
 
 /** Each event of a payment several times, all at once. */

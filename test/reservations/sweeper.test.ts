@@ -1,4 +1,6 @@
+import { jest } from '@jest/globals'
 import { rows } from '../../src/database/transaction.ts'
+import { lockLevels } from '../../src/stock/queries.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {
   begin,
@@ -19,6 +21,8 @@ import {
   stored,
   timePasses,
   until,
+  untilWaiting,
+  wants,
   type Core,
 } from '../factories.ts'
 
@@ -48,6 +52,28 @@ test('beside buyers it takes few at a time, and all in the end', async () => {
   const polite = openCore(database, { isBusy: () => true })
   expect(await polite.sweeper.run()).toMatchObject({ expired: 120, batches: 3 })
   expect(await counters(database.db, sku)).toBe('200/0')
+})
+
+test('buyers whose flight takes long are there for the sweeper until it has landed, and a moment longer', async () => {
+  const sku = await stocked(database.db)
+  const patient = openCore(database, { lock_timeout_ms: 5000 })
+  expect(patient.reservations.isBusy()).toBe(false)
+  const other = await begin(database.db)
+  await lockLevels(other, [sku])
+  const held = patient.reservations.reserve(wants(sku))
+  await untilWaiting(database.db)
+  const clock = jest.spyOn(performance, 'now')
+  const later = (ms: number) => {
+    const now = performance.now() + ms
+    clock.mockImplementationOnce(() => now)
+    return patient.reservations.isBusy()
+  }
+  expect(later(60_000)).toBe(true)
+  await other.rollback()
+  must(await held)
+  expect(later(0)).toBe(true)
+  expect(later(60_000)).toBe(false)
+  clock.mockRestore()
 })
 
 /** So many holds of one unit of a SKU. */

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 /** Processor time that a virtual machine wanted and its host gave to others: what a neighbour does to a measurement. */
 
 /** With more than this a measurement is of the neighbours too. */
-const SHARE_MAX = 0.04
+export const SHARE_MAX = 0.04
 const TRIES_MAX = 3
 
 type Ticks = { stolen: number; all: number }
@@ -44,7 +44,8 @@ export async function undisturbed<T>(
 }
 
 /**
- * What share the host keeps back from each of these moments to the next.
+ * What share the host keeps back from each of these moments to the next; infinite where this process stalled at one end, so
+ * that nobody knows.
  *
  * @param moments milliseconds of `Date.now()`, in order
  * @returns one share fewer than there are moments, after the last of them
@@ -54,18 +55,22 @@ export async function stolenBetween(moments: readonly number[], watch = watchSto
   let stolen: (() => number) | undefined
   for (const moment of moments) {
     await delay(Math.max(0, moment - Date.now()))
-    if (stolen !== undefined) shares.push(stolen())
-    stolen = watch()
+    const is_late = Date.now() - moment > LATE_MS_MAX
+    if (moment !== moments[0]) shares.push(is_late || stolen === undefined ? Infinity : stolen())
+    stolen = is_late ? undefined : watch()
   }
   return shares
 }
 
-/** So many of the measurements, in their order: those in which the host kept back least, whatever they gave. */
-export function leastDisturbed<T>(measured: readonly T[], shares: readonly number[], count: number): T[] {
-  const by_share = shares.map((_, i) => i).toSorted((a, b) => shares[a]! - shares[b]!)
-  const kept = new Set(by_share.slice(0, count))
-  return measured.filter((_, i) => kept.has(i))
+/** The measurements that the host left alone, in their order; all that there are if those are fewer than `count`: then the least disturbed. */
+export function leftAlone<T>(measured: readonly T[], shares: readonly number[], count: number): T[] {
+  const by_share = shares.toSorted((a, b) => a - b)
+  const share_max = Math.max(SHARE_MAX, by_share[count - 1] ?? Infinity)
+  return measured.filter((_, i) => shares[i]! <= share_max)
 }
+
+/** A reading that comes later than this after its moment is none of it. */
+const LATE_MS_MAX = 50
 
 /** Linux counts it; see proc(5), /proc/stat. */
 function readTicks(): Ticks {
