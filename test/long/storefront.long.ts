@@ -68,6 +68,7 @@ async function main(suite: Suite): Promise<void> {
     await deliver(db)
     services[round % 2] = await start()
   }
+  suite.check('COMMITs were cut', proxy.count() > 0, `${proxy.count()}`)
   // One of the last processes had COMMITs cut in the last round, and has said so.
   const said = services.map((service) => service.errors().length)
   const left = await settled(db)

@@ -189,7 +189,7 @@ export function testRaces(strategy: StrategyName, options: () => CoreOptions = (
   })
 }
 
-/** Asks again, as its answer says, where a slow machine let a buyer wait for too long: for a turn, or for a connection. */
+/** Asks again where a slow machine let a buyer wait for too long, for a turn or for a connection: nothing was written. */
 async function insist(core: Core, request: ReserveRequest): ReturnType<Core['reservations']['reserve']> {
   for (let tries = 1; ; tries++) {
     const answer = await core.reservations.reserve(request)

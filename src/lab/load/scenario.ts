@@ -191,6 +191,7 @@ function pairTalk(scenario: { skus: number }, door: Door, nextKey: () => string)
 
 const HELD_ITEM = Buffer.from('{"status":201,')
 const TOO_BUSY_ITEM = Buffer.from('{"status":503,')
+const TOO_BUSY_CODE = Buffer.from('"code":"overloaded"')
 
 function batchTalk(scenario: { skus: number; size: number }, door: Door, nextKey: () => string): Talk {
   const head = `${headOf(door, 'POST', '/v1/reservations/batch')}Content-Type: application/json\r\n`
@@ -207,7 +208,8 @@ function batchTalk(scenario: { skus: number; size: number }, door: Door, nextKey
       if (status !== 200) return door.tolerate.includes(status) ? 'tolerated' : 'wrong'
       const held = countOf(HELD_ITEM, body)
       if (held === scenario.size) return 'accepted'
-      const is_rest_busy = held + countOf(TOO_BUSY_ITEM, body) === scenario.size
+      const busy = countOf(TOO_BUSY_ITEM, body)
+      const is_rest_busy = held + busy === scenario.size && countOf(TOO_BUSY_CODE, body) === busy
       return is_rest_busy && door.tolerate.includes(503) ? 'tolerated' : 'wrong'
     },
   }
