@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
+import { watchStolen } from '../../src/lab/bench/stolen.ts'
 
 /**
  * The frame of a long suite: checks with figures, and an end that leaves nothing running however it comes about.
@@ -9,6 +10,11 @@ import { setTimeout as delay } from 'node:timers/promises'
 export type Suite = {
   /** One promise that held or did not, with the numbers that say how hard it was tried. */
   check(title: string, held: boolean, figures?: string): void
+  /**
+   * A promise about time: that somebody is served, or how soon. It is not judged, and that is said, where it did not hold and
+   * the host of a virtual machine kept the processors back since the suite began; see {@link STALL_SHARE}.
+   */
+  checkInTime(title: string, held: boolean, figures?: string): void
   /** Something worth reading that is no promise. */
   note(text: string): void
   /** Called at the end in reverse order, whether the suite went well or not. */
@@ -19,6 +25,9 @@ export type Suite = {
 
 /** A line that failed is followed by at most so many reasons. */
 const REASONS_MAX = 5
+/** A second in which the host keeps back so much of the processors is a stall: nothing can be promised of how long things take. */
+const STALL_SHARE = 0.15
+const STALL_WATCH_MS = 1000
 /** How long a suite that was told to go may take to put its things away. */
 const LEAVE_MS = 12_000
 
@@ -50,12 +59,20 @@ export function removeAtEnd(dir: string): void {
 export async function runSuite(work: (suite: Suite) => Promise<void>): Promise<void> {
   let failed = 0
   const closers: (() => Promise<unknown> | void)[] = []
+  const countStalls = watchStalls()
+  const check = (title: string, held: boolean, figures = ''): void => {
+    if (!held) failed += 1
+    print(`${held ? 'ok  ' : 'FAIL'}  ${title}${figures === '' ? '' : ` (${figures})`}`)
+  }
+  const note = (text: string): void => print(`      ${text}`)
   const suite: Suite = {
-    check(title, held, figures = '') {
-      if (!held) failed += 1
-      print(`${held ? 'ok  ' : 'FAIL'}  ${title}${figures === '' ? '' : ` (${figures})`}`)
+    check,
+    checkInTime(title, held, figures = '') {
+      const stalls = countStalls()
+      if (held || stalls === 0) check(title, held, figures)
+      else note(`not judged, for ${stalls} seconds in which the host kept the processors back: ${title} (${figures})`)
     },
-    note: (text) => print(`      ${text}`),
+    note,
     onEnd: (close) => void closers.push(close),
     deadline_at: Date.now() + Number(process.env['LONG_TIMEOUT_MS'] ?? 300_000),
   }
@@ -75,6 +92,18 @@ export async function runSuite(work: (suite: Suite) => Promise<void>): Promise<v
   }
   await end()
   process.exit(failed === 0 ? 0 : 1)
+}
+
+/** @returns how many seconds were stalls so far */
+function watchStalls(): () => number {
+  let stalls = 0
+  let stolen = watchStolen()
+  const timer = setInterval(() => {
+    if (stolen() >= STALL_SHARE) stalls += 1
+    stolen = watchStolen()
+  }, STALL_WATCH_MS)
+  timer.unref()
+  return () => stalls
 }
 
 /** Prints the first few of what contradicts a promise, so that a red line can be understood. */
