@@ -75,8 +75,8 @@ async function main(suite: Suite): Promise<void> {
 
 /** What waited for a connection or a lock for longer than it may, as on a machine that stalls for a second, is tried again later. */
 function isLateJob({ msg, err }: { msg: string; err?: unknown }): boolean {
-  const { type, outcome, code } = err as { type?: string; outcome?: string; code?: string }
   if (!TRIED_AGAIN.includes(msg)) return false
+  const { type, outcome, code } = (err ?? {}) as { type?: string; outcome?: string; code?: string }
   return code === LOCK_NOT_AVAILABLE || (type === 'DatabaseUnavailable' && outcome === 'none')
 }
 
