@@ -1,11 +1,19 @@
 import type { Knex } from 'knex'
 import { createHash } from 'node:crypto'
-import { chmodSync, mkdtempSync, readdirSync, realpathSync, rmSync, statSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, realpathSync, statSync } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import pg from 'pg'
-import { ensureRunning, findPostmaster, initialise, stop, urlOf, type Cluster } from '../src/database/cluster.ts'
+import {
+  ensureRunning,
+  findPostmaster,
+  initialise,
+  removeFolder,
+  stop,
+  urlOf,
+  type Cluster,
+} from '../src/database/cluster.ts'
 import { migrateToLatest } from '../src/database/migrations.ts'
 import { createPool, type PoolOptions } from '../src/database/pool.ts'
 import { isAlive, thisProcess } from '../src/database/process_lock.ts'
@@ -189,8 +197,8 @@ function clusterIn(data_dir: string, durable: boolean): Cluster {
 export async function removeDataDir(data_dir: string): Promise<void> {
   const cluster = clusterIn(data_dir, true)
   if (findPostmaster(cluster.dir)) await stop(cluster)
-  rmSync(join(cluster.dir, '..'), { recursive: true, force: true })
-  rmSync(data_dir, { recursive: true, force: true })
+  await removeFolder(join(cluster.dir, '..'))
+  await removeFolder(data_dir)
 }
 
 async function sweepLeftClusters(): Promise<void> {

@@ -12,6 +12,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -34,9 +35,6 @@ export const DATABASE = 'stock'
 const SUPERUSER = 'postgres'
 const PASSWORD_FILE = 'service.password'
 const SETTINGS_FILE = 'service.conf'
-
-// A killed process's initdb may still be writing there.
-const SWEEP = { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }
 
 /** How long recovery after a crash may take: with max_wal_size 4 GB, a minute or two on a slow disk. */
 const START_TIMEOUT_SECONDS = 300
@@ -63,7 +61,7 @@ export async function initialise(cluster: Cluster): Promise<void> {
   }
   const above = dirname(cluster.dir)
   for (const name of readdirSync(above)) {
-    if (name.startsWith('cluster.new-')) rmSync(join(above, name), SWEEP)
+    if (name.startsWith('cluster.new-')) await removeFolder(join(above, name))
   }
   const fresh = join(above, `cluster.new-${process.pid}`)
   mkdirSync(fresh, { mode: 0o700 })
@@ -167,6 +165,14 @@ function forgetReusedPid(cluster: Cluster): void {
   const path = join(cluster.dir, 'postmaster.pid')
   if (!existsSync(path) || findPostmaster(cluster.dir) !== undefined) return
   if (isTaken(Number(readFileSync(path, 'utf8').split('\n')[0]))) rmSync(path)
+}
+
+/**
+ * Removes a folder in which a dying process may still be writing, for some five seconds at most. Not by rmSync: that tries
+ * its last step again only, and what was written meanwhile is in its way for good.
+ */
+export function removeFolder(dir: string): Promise<void> {
+  return rm(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
 }
 
 /** Stops the server; open transactions are rolled back. False if that was only begun. */
