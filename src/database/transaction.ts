@@ -111,26 +111,53 @@ type Sent = { connection: ClientBase | undefined; error: unknown }
 /** The transactions that {@link transaction} runs. */
 const transactions = new WeakMap<Executor, Sent>()
 
+export type StatementOptions = {
+  /**
+   * Parsed and planned once for each connection; for statements whose plan can't depend on how large a table is, because it
+   * is kept while the table grows.
+   */
+  prepared?: boolean
+}
+
 /**
  * The rows of a raw statement, typed by the caller that wrote it. In a transaction of {@link transaction} it is sent before
  * this returns, so statements that are not awaited one by one follow each other to the server without waiting.
  *
  * @param sql a constant, with `?` for each binding; every `?` counts, so none may stand in a text or an operator
- * @param options.prepared parsed and planned once for each connection; for statements whose plan can't depend on how large
- *   a table is, because it is kept while the table grows
  */
 export async function rows<Row>(
   db: Executor,
   sql: string,
   bindings: readonly unknown[] = [],
-  options: { prepared?: boolean } = {},
+  options: StatementOptions = {},
 ): Promise<Row[]> {
+  return (await send<Row>(db, sql, bindings, options)).rows
+}
+
+/** How many rows a raw statement wrote: {@link rows} without any, which a large batch would have to read. */
+export async function written(
+  db: Executor,
+  sql: string,
+  bindings: readonly unknown[] = [],
+  options: StatementOptions = {},
+): Promise<number> {
+  return (await send(db, sql, bindings, options)).rowCount ?? 0
+}
+
+async function send<Row>(
+  db: Executor,
+  sql: string,
+  bindings: readonly unknown[],
+  options: StatementOptions,
+): Promise<{ rows: Row[]; rowCount: number | null }> {
   const sent = transactions.get(db)
-  if (sent?.connection === undefined) return (await db.raw<{ rows: Row[] }>(sql, bindings as Knex.RawBinding[])).rows
+  if (sent?.connection === undefined) {
+    return db.raw<{ rows: Row[]; rowCount: number | null }>(sql, bindings as Knex.RawBinding[])
+  }
   const { text, name } = numbered(sql)
   const query = { text, values: bindings as unknown[], ...(options.prepared ? { name } : {}) }
   try {
-    return (await sent.connection.query<Row & QueryResultRow>(query)).rows
+    return await sent.connection.query<Row & QueryResultRow>(query)
   } catch (error) {
     sent.error ??= error
     throw error
