@@ -44,7 +44,7 @@ export type CoreOptions = Partial<Omit<ReservationsDeps, 'core' | 'reads' | 'met
   settings?: Partial<StrategySettings>
 }
 
-/** A connection may be waited for as long as a machine takes that stalls for seconds; what else is bounded stays so. */
+/** So long a connection, a turn or a batch may be waited for: a machine may stall for seconds. Who tests a bound sets it. */
 export const PATIENT_MS = 12_000
 
 /** Wires the core onto a test database, with a pool of its own. */
@@ -68,6 +68,7 @@ export function openCore(database: TestDatabase, options: CoreOptions = {}): Cor
     ttl_seconds: 1800,
     ttl_max_seconds: 86_400,
     ...deps,
+    limits: { wait_ms_max: PATIENT_MS, answer_ms_max: 2 * PATIENT_MS, ...deps.limits },
     settings: { ...settingsOf(database.url), ...settings },
     onClosed,
     core: interrupted?.pool ?? pool,

@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import type { ClientBase, QueryResultRow } from 'pg'
+import type { ClientBase } from 'pg'
 import { setTimeout as delay } from 'node:timers/promises'
 import { DatabaseUnavailable } from '../errors.ts'
 import { isConsequence, isRetryable, isUnavailable, sqlstate } from './sqlstate.ts'
@@ -131,7 +131,7 @@ export async function rows<Row>(
   bindings: readonly unknown[] = [],
   options: StatementOptions = {},
 ): Promise<Row[]> {
-  return (await send<Row>(db, sql, bindings, options)).rows
+  return (await send(db, sql, bindings, options)).rows as Row[]
 }
 
 /** How many rows a raw statement wrote: {@link rows} without any, which a large batch would have to read. */
@@ -144,20 +144,23 @@ export async function written(
   return (await send(db, sql, bindings, options)).rowCount ?? 0
 }
 
-async function send<Row>(
+/** What both knex and pg answer. */
+type StatementResult = { rows: unknown[]; rowCount: number | null }
+
+async function send(
   db: Executor,
   sql: string,
   bindings: readonly unknown[],
   options: StatementOptions,
-): Promise<{ rows: Row[]; rowCount: number | null }> {
+): Promise<StatementResult> {
   const sent = transactions.get(db)
   if (sent?.connection === undefined) {
-    return db.raw<{ rows: Row[]; rowCount: number | null }>(sql, bindings as Knex.RawBinding[])
+    return db.raw<StatementResult>(sql, bindings as Knex.RawBinding[])
   }
   const { text, name } = numbered(sql)
   const query = { text, values: bindings as unknown[], ...(options.prepared ? { name } : {}) }
   try {
-    return await sent.connection.query<Row & QueryResultRow>(query)
+    return await sent.connection.query(query)
   } catch (error) {
     sent.error ??= error
     throw error

@@ -182,11 +182,13 @@ function partsMaker(
   { flights, fly: flyOn, batcher }: { flights: FlightDeps; fly: Fly; batcher: Batcher },
 ): (name: StrategyName) => StrategyParts {
   const flights_max = Math.max(1, connectionsOf(core) - CONNECTIONS_KEPT)
-  const turns = createTurns({ at_once_max: flights_max, answer_ms_max: limits?.answer_ms_max ?? LIMITS.answer_ms_max })
+  const { answer_ms_max, wait_ms_max } = { ...LIMITS, ...limits }
+  const turns = createTurns({ at_once_max: flights_max, answer_ms_max })
   const shared = {
     submit: (operation: Operation, signal?: AbortSignal) => batcher.submit(operation, signal),
     queueHasRoom: (requests: number) => batcher.hasRoom(requests),
-    fly: flyOn,
+    fly: (operations: readonly Operation[], options: Omit<FlightOptions, 'deadline'>) =>
+      flyOn(operations, { ...options, deadline: performance.now() + wait_ms_max }),
     known_locked: flights.known_locked,
     onMoved(listen: OnMoved) {
       const before = flights.onMoved

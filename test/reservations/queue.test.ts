@@ -6,6 +6,7 @@ import { rows } from '../../src/database/transaction.ts'
 import { newId } from '../../src/ids.ts'
 import { createMetrics } from '../../src/metrics.ts'
 import { verify } from '../../src/operations/verify.ts'
+import { LIMITS } from '../../src/reservations/batcher_limits.ts'
 import { fly } from '../../src/reservations/flight.ts'
 import type { Outcome, Reserve } from '../../src/reservations/plan.ts'
 import type { ReserveRequest } from '../../src/reservations/reservation.ts'
@@ -84,7 +85,7 @@ describe('in particular', () => {
       onMoved: () => undefined,
       queueHasRoom: () => true,
       fly: (...[operations, options]: Parameters<Parameters<typeof createQueue>[0]['fly']>) =>
-        fly(flights, operations, options),
+        fly(flights, operations, { ...options, deadline: performance.now() + LIMITS.wait_ms_max }),
       turns: createTurns({ at_once_max: 4 }),
       flights_max: 4,
       db: pool,

@@ -1,5 +1,6 @@
 import { jest } from '@jest/globals'
 import { ok } from '../../src/errors.ts'
+import { LIMITS } from '../../src/reservations/batcher_limits.ts'
 import { createMetrics } from '../../src/metrics.ts'
 import type { Outcome, Reserve } from '../../src/reservations/plan.ts'
 import { createMutex } from '../../src/reservations/strategies/mutex.ts'
@@ -177,7 +178,7 @@ describe('in particular', () => {
     '%s, a row that another session keeps locked: buyers of other SKUs are served as before',
     async (strategy) => {
       const [stuck, free] = [await stocked(database.db, 100), await stocked(database.db, 100)]
-      const core = openCore(database, { strategy })
+      const core = openCore(database, { strategy, limits: LIMITS })
       const other = await begin(database.db)
       await lockLevels(other, [stuck])
       const asked = Array.from({ length: 60 }, () => core.reservations.reserve(wants(stuck)))

@@ -4,9 +4,6 @@ import type { FlightOptions } from '../flight.ts'
 import type { Outcome, Reserve } from '../plan.ts'
 import type { Strategy, StrategyParts } from './strategy.ts'
 
-/** How long one in flight may look again. */
-const DEADLINE_MS = 1000
-
 /**
  * Decides and writes one reserve in a transaction of its own. A counter that another session keeps locked is waited for up to
  * the lock timeout, and by nobody else who comes while it is known to be: those who keep turns waiting for it would stop the
@@ -23,7 +20,7 @@ export async function flyAlone(
   const locked = operation.lines.find((line) => known_locked.has(line.sku))
   if (locked !== undefined) throw new Blocked(new Map([[operation, subjectOfSku(locked.sku)]]))
   try {
-    const outcomes = await fly([operation], { ...options, deadline: performance.now() + DEADLINE_MS })
+    const outcomes = await fly([operation], options)
     const outcome = outcomes.get(operation)
     if (outcome === undefined) throw new Error('a flight left an operation without an outcome')
     return outcome

@@ -45,7 +45,7 @@ export type StrategyParts = {
   submit: (operation: Operation, signal?: AbortSignal) => Promise<Outcome>
   queueHasRoom: (requests: number) => boolean
   /** Decides and writes operations in one transaction of their own: see {@link FlightOptions} for how. */
-  fly: (operations: readonly Operation[], options: FlightOptions) => Promise<Map<Operation, Outcome>>
+  fly: (operations: readonly Operation[], options: Omit<FlightOptions, 'deadline'>) => Promise<Map<Operation, Outcome>>
   /** SKUs whose counters this process found locked by another session. */
   known_locked: Set<string>
   /** From now on the listener is told of counters that this process has moved. */
