@@ -17,6 +17,9 @@ export type OpenDatabase = {
   closeSync(): void
 }
 
+/** Whoever starts or runs a command can wait longer than a buyer, on a machine that stalls. */
+const ACQUIRE_TIMEOUT_MS = 10_000
+
 export type OpenOptions = {
   log: Log
   /** What pg_stat_activity shows. */
@@ -43,7 +46,14 @@ export async function openDatabase(config: Config, options: OpenOptions): Promis
   const embedded =
     config.database_url === undefined ? await acquireEmbeddedDatabase({ data_dir: config.data_dir, log }) : undefined
   const url = embedded?.url ?? config.database_url!
-  const db = createPool({ url, max, lock_timeout_ms, statement_timeout_ms, application_name })
+  const db = createPool({
+    url,
+    max,
+    lock_timeout_ms,
+    statement_timeout_ms,
+    application_name,
+    acquire_timeout_ms: ACQUIRE_TIMEOUT_MS,
+  })
   return {
     url,
     embedded: embedded !== undefined,

@@ -3,6 +3,7 @@ import { request } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { StrategyName } from '../../strategy_names.ts'
+import { ROOT } from '../postgres.ts'
 import { end, freePort, start } from './children.ts'
 
 /** Servers under test, each a process of its own from the run's build. */
@@ -78,7 +79,7 @@ export async function startProgram(
   const port = await freePort()
   const log_path = join(build, `../log-${++started}`)
   const log = openSync(log_path, 'a')
-  const flags = options?.profile_dir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${options.profile_dir}`]
+  const flags = options === undefined ? [] : flagsOf(options)
   const running = start(process.execPath, [...flags, join(build, program), String(port), ...args], {
     env: options === undefined ? {} : environmentOf(options, port),
     output: log,
@@ -105,6 +106,13 @@ export async function startProgram(
       rmSync(log_path, { force: true })
     },
   }
+}
+
+/** What `npm start` tells Node: how much memory it may use before it collects belongs to what is measured. */
+function flagsOf({ profile_dir }: ServiceOptions): string[] {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: { start: string } }
+  const flags = scripts.start.split(' ').filter((word) => word.startsWith('--'))
+  return profile_dir === undefined ? flags : [...flags, '--cpu-prof', `--cpu-prof-dir=${profile_dir}`]
 }
 
 function environmentOf(options: ServiceOptions, port: number): Record<string, string> {
