@@ -50,13 +50,19 @@ const TOO_MANY = refused({ code: 'overloaded', detail: 'Too many requests are in
 const TOO_LATE = refused({ code: 'overloaded', detail: 'This waited for too long and was not executed.' })
 const UNKNOWN = refused({ code: 'database_unavailable', outcome: 'unknown' })
 
-/**
- * @param options.at_once_max how many turns there are
- * @param options.length_max at work or waiting, past which a new one is refused at once
- * @param options.answer_ms_max so long after it got its turn it is answered that its outcome is unknown; its turn it keeps
- */
-export function createTurns(options: { at_once_max: number; answer_ms_max?: number; length_max?: number }): Turns {
-  const { at_once_max, answer_ms_max, length_max = LENGTH_MAX } = options
+export type TurnsOptions = {
+  /** How many turns there are. */
+  at_once_max: number
+  /** At work or waiting, past which a new one is refused at once. */
+  length_max?: number
+  /** So long a request waits for its turn that does not say until when. */
+  wait_ms_max?: number
+  /** So long after it got its turn it is answered that its outcome is unknown; its turn it keeps. */
+  answer_ms_max?: number
+}
+
+export function createTurns(options: TurnsOptions): Turns {
+  const { at_once_max, answer_ms_max, length_max = LENGTH_MAX, wait_ms_max = WAIT_MS_MAX } = options
   let waiting: Waiting[] = []
   const working = new Map<Promise<void>, Working>()
   let stopping = false
@@ -113,7 +119,7 @@ export function createTurns(options: { at_once_max: number; answer_ms_max?: numb
   return {
     take<T>(
       work: (until: number) => Promise<Result<T>>,
-      { signal, until = performance.now() + WAIT_MS_MAX }: Parameters<Turns['take']>[1] = {},
+      { signal, until = performance.now() + wait_ms_max }: Parameters<Turns['take']>[1] = {},
     ) {
       if (!hasRoom()) return Promise.resolve(TOO_MANY)
       return new Promise<Result<T>>((answer, fail) => {

@@ -183,7 +183,11 @@ function partsMaker(
 ): (name: StrategyName) => StrategyParts {
   const flights_max = Math.max(1, connectionsOf(core) - CONNECTIONS_KEPT)
   const { answer_ms_max, wait_ms_max } = { ...LIMITS, ...limits }
-  const turns = createTurns({ at_once_max: flights_max, answer_ms_max })
+  const turns = createTurns({
+    at_once_max: flights_max,
+    answer_ms_max,
+    ...(limits?.wait_ms_max === undefined ? {} : { wait_ms_max: limits.wait_ms_max }),
+  })
   const shared = {
     submit: (operation: Operation, signal?: AbortSignal) => batcher.submit(operation, signal),
     queueHasRoom: (requests: number) => batcher.hasRoom(requests),

@@ -1,5 +1,4 @@
 import type { Knex } from 'knex'
-import { LIMITS } from '../../src/reservations/batcher_limits.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {
   begin,
@@ -192,7 +191,7 @@ test('beside a twin of one in flight, the others of its batch are served: with k
 })
 
 test('a free key that waits beside a stuck one and then meets a locked counter is not told that its key is in use', async () => {
-  const { reservations } = openCore(database, { limits: LIMITS })
+  const { reservations } = openCore(database, { limits: { wait_ms_max: 3000 } })
   const [sku, locked] = [await stocked(database.db, 50), await stocked(database.db, 50)]
   const keys_held = await begin(database.db)
   await claimKey(keys_held, 'stuck beside a locked counter')
