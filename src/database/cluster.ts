@@ -168,8 +168,8 @@ function forgetReusedPid(cluster: Cluster): void {
 }
 
 /**
- * Removes a folder in which a dying process may still be writing, for some five seconds at most. Not by rmSync: that tries
- * its last step again only, and what was written meanwhile is in its way for good.
+ * Removes a folder in which a dying process may still be writing, for some five seconds at each level, if it goes on. Not by
+ * rmSync: that tries its last step again only, and what was written meanwhile is in its way for good.
  */
 export function removeFolder(dir: string): Promise<void> {
   return rm(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })

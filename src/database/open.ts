@@ -31,7 +31,7 @@ export type OpenOptions = {
 
 /**
  * Opens the database at DATABASE_URL, or starts or joins the embedded one. A DATABASE_URL that doesn't answer is no
- * fault here: it shows at the first query.
+ * fault here: it shows at the first query, within ten seconds.
  *
  * @throws if the embedded PostgreSQL can't run
  */

@@ -134,7 +134,7 @@ export async function rows<Row>(
   return (await send(db, sql, bindings, options)).rows as Row[]
 }
 
-/** How many rows a raw statement wrote: {@link rows} without any, which a large batch would have to read. */
+/** How many rows a raw statement wrote: for one without RETURNING, because a batch would feel it to read rows to count them. */
 export async function written(
   db: Executor,
   sql: string,

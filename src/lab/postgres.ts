@@ -1,7 +1,16 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { ensureRunning, findPostmaster, initialise, stop, stopSync, urlOf, type Cluster } from '../database/cluster.ts'
+import {
+  ensureRunning,
+  findPostmaster,
+  initialise,
+  removeFolder,
+  stop,
+  stopSync,
+  urlOf,
+  type Cluster,
+} from '../database/cluster.ts'
 import { createPool } from '../database/pool.ts'
 import { isAlive, thisProcess } from '../database/process_lock.ts'
 import { findHome, findPrograms } from '../database/programs.ts'
@@ -46,7 +55,7 @@ export async function openPostgres(
   const cluster = clusterIn(dir)
   const leave = (): void => {
     stopSync(cluster)
-    removeFiles(dir, cluster)
+    for (const folder of foldersOf(dir, cluster)) rmSync(folder, { recursive: true, force: true })
   }
   process.on('exit', leave)
   await options.prepare?.(dir)
@@ -64,7 +73,7 @@ export async function openPostgres(
     urlOf: (database) => urlOf(cluster, port, database),
     async close() {
       await stop(cluster)
-      removeFiles(dir, cluster)
+      for (const folder of foldersOf(dir, cluster)) await removeFolder(folder)
       process.off('exit', leave)
     },
   }
@@ -81,10 +90,9 @@ function clusterIn(dir: string): Cluster {
   return { dir: join(home.dir, 'cluster'), programs: findPrograms(home), account: home.account, durable: true }
 }
 
-function removeFiles(dir: string, cluster: Cluster): void {
-  const again = { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }
-  rmSync(join(cluster.dir, '..'), again)
-  rmSync(dir, again)
+/** What a run leaves: its own folder, and its database's where that lies elsewhere. */
+function foldersOf(dir: string, cluster: Cluster): string[] {
+  return [join(cluster.dir, '..'), dir]
 }
 
 async function removeLeft(above: string, name: string): Promise<void> {
@@ -95,7 +103,7 @@ async function removeLeft(above: string, name: string): Promise<void> {
     killProgramsOf(dir)
     const cluster = clusterIn(dir)
     if (findPostmaster(cluster.dir)) await stop(cluster)
-    removeFiles(dir, cluster)
+    for (const folder of foldersOf(dir, cluster)) await removeFolder(folder)
   }
 }
 

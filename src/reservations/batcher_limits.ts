@@ -1,4 +1,4 @@
-/** The bounds of the queue and its lanes. */
+/** The bounds of the queue, its lanes, and flights beside it. */
 
 export type BatcherLimits = {
   /** Waiting requests past which a new one is refused at once. */
@@ -8,7 +8,7 @@ export type BatcherLimits = {
   batch_lines_max: number
   /**
    * A request that has waited longer is dropped unexecuted: its client has most likely given up. Down to half of it where
-   * flights take long, so that the answer comes in time too.
+   * flights take long, so that the answer comes in time too. Nor does a flight look again once it has lasted so long.
    */
   wait_ms_max: number
   /** So long after it came a request is answered even if the database has not said whether it was written. */
@@ -19,7 +19,7 @@ export type BatcherLimits = {
   lanes_flying_max: number
 }
 
-/** What the service runs with; tests make some of them smaller. */
+/** What the service runs with; tests make some of them smaller or larger. */
 export const LIMITS: BatcherLimits = {
   length_max: 10_000,
   batch_size_max: 300,

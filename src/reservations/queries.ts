@@ -94,7 +94,7 @@ export type ReservationInsert = { reservation: Reservation; request: Pick<Reserv
  * sorted order, or two batches that share two keys deadlock; a key in flight elsewhere is waited for up to the lock
  * timeout.
  */
-export function insertReservations(db: Executor, inserts: readonly ReservationInsert[]): Promise<number> {
+export async function insertReservations(db: Executor, inserts: readonly ReservationInsert[]): Promise<number> {
   return written(
     db,
     `INSERT INTO reservations (id, status, skus, quantities, customer_id, reference, metadata, created_at, expires_at,
@@ -165,7 +165,7 @@ export type Transition = {
  * The clock is read here, in the statement after the one that may have waited: a confirm that waited past
  * `expires_at` finds itself on the other side of it. `now()` would be the transaction's start and let it pass.
  */
-export function applyTransitions(db: Executor, transitions: readonly Transition[]): Promise<number> {
+export async function applyTransitions(db: Executor, transitions: readonly Transition[]): Promise<number> {
   return written(
     db,
     `WITH change AS MATERIALIZED (

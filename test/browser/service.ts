@@ -24,7 +24,7 @@ export type Service = {
   stop(): Promise<void>
 }
 
-/** Starts what `npm start` starts; the build stands before it. @param env settings besides a port and a folder of its own */
+/** Starts what `npm start` starts, without its flags for Node; the build stands before it. @param env settings besides a port and a folder of its own */
 export async function startService(env: Record<string, string> = {}): Promise<Service> {
   const dir = mkdtempSync(join(tmpdir(), 'stock-browser-'))
   // PostgreSQL runs as somebody else, who must get there.

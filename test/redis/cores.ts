@@ -1,5 +1,4 @@
 import type { Result } from '../../src/errors.ts'
-import type { Reserved, ReserveRequest } from '../../src/reservations/reservation.ts'
 import type { StrategyName } from '../../src/strategy_names.ts'
 import type { StrategySettings } from '../../src/reservations/strategies/strategy.ts'
 import type { TestDatabase } from '../database.ts'
@@ -49,16 +48,5 @@ export async function repeat(over: AbortSignal, act: () => Promise<unknown>): Pr
   for (;;) {
     if (over.aborted) return
     await act()
-  }
-}
-
-/** How often a buyer comes again. */
-const COMES_MAX = 5
-
-/** A buyer who comes again when told that it took too long and nothing was written, as on a machine that is busy otherwise. */
-export async function reserveAgain({ reservations }: Core, request: ReserveRequest): Promise<Result<Reserved>> {
-  for (let comes = 1; ; comes++) {
-    const result = await reservations.reserve(request)
-    if (comes === COMES_MAX || result.ok || result.refusal.code !== 'overloaded') return result
   }
 }

@@ -14,6 +14,7 @@ import {
   stopCores,
   until,
   wants,
+  insist,
 } from '../factories.ts'
 import { codeOf, count, openOn, WAYS } from './cores.ts'
 import { freePort, startRedis, type RedisServer } from './server.ts'
@@ -70,9 +71,9 @@ describe.each(WAYS)('$way', ({ strategy, nodes }) => {
     await outage
     expect(killed).toBe(true)
     const codes = new Set(answers.map(({ result }) => codeOf(result)))
-    expect([...codes].filter((code) => !['held', 'insufficient_stock', 'strategy_unavailable'].includes(code))).toEqual(
-      [],
-    )
+    // Overloaded is told to who waited for a lock for too long, as on a machine that stalls.
+    const right = ['held', 'insufficient_stock', 'strategy_unavailable', 'overloaded']
+    expect([...codes].filter((code) => !right.includes(code))).toEqual([])
     expect(codes).toContain('strategy_unavailable')
     const held = answers.filter(({ result }) => result.ok).length
     expect(held).toBeLessThan(60)
@@ -83,7 +84,7 @@ describe.each(WAYS)('$way', ({ strategy, nodes }) => {
     await until(async () => (await cores[1]!.reservations.reserve(wants(sku))).ok)
     // The same buyers again, under their keys: who holds has the same hold, the rest take what is left, exactly.
     const again = await Promise.all(
-      Array.from({ length: 300 }, (_, i) => cores[i % 2]!.reservations.reserve(wants(sku, keyed(`${sku} ${i}`)))),
+      Array.from({ length: 300 }, (_, i) => insist(cores[i % 2]!, wants(sku, keyed(`${sku} ${i}`)))),
     )
     expect(again.filter((answer) => answer.ok && answer.value.replayed)).toHaveLength(held)
     expect(await counters(database.db, sku)).toBe('60/60')
@@ -108,7 +109,7 @@ describe.each(WAYS)('$way', ({ strategy, nodes }) => {
     expect(new Set(sold_by)).toEqual(new Set([strategy, 'batched']))
     expect(await counters(database.db, sku)).toBe('60/60')
     const again = await Promise.all(
-      Array.from({ length: 200 }, (_, i) => core.reservations.reserve(wants(sku, keyed(`${sku} ${i}`)))),
+      Array.from({ length: 200 }, (_, i) => insist(core, wants(sku, keyed(`${sku} ${i}`)))),
     )
     expect(again.filter((answer) => answer.ok && answer.value.replayed)).toHaveLength(60)
   }, 30_000)

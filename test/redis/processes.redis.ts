@@ -18,7 +18,9 @@ import { startRedis, type RedisServer } from './server.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 const START_TIMEOUT_MS = 60_000
-const TEST_TIMEOUT_MS = 90_000
+/** So often everybody asks again: a machine may stall for seconds. */
+const RACES_MAX = 30
+const TEST_TIMEOUT_MS = 180_000
 
 let database: TestDatabase
 let servers: RedisServer[]
@@ -119,8 +121,15 @@ test.each(WAYS)(
         }),
       )
 
+    // The same again until nobody is told to come again: who holds keeps the hold.
+    const raceToTheEnd = async (sku: string, before: readonly Answer[]) => {
+      let last = before
+      for (let n = 0; n < RACES_MAX && last.some(({ status }) => status === 503); n++) last = await race(sku, 300)
+      return last
+    }
+
     const first = await stocked(database.db, 100)
-    expect(statuses(await race(first, 300))).toEqual({ 201: 100, 409: 200 })
+    expect(statuses(await raceToTheEnd(first, await race(first, 300)))).toEqual({ 201: 100, 409: 200 })
 
     const second = await stocked(database.db, 100)
     let answered = 0
@@ -138,10 +147,7 @@ test.each(WAYS)(
     }
 
     await Promise.all(on.map((server) => server.start()))
-    // The same again until nobody is told to come again: who holds keeps the hold.
-    let last = answers
-    while (last.some(({ status }) => status === 503)) last = await race(second, 300)
-    expect(statuses(last)).toEqual({ 201: 100, 409: 200 })
+    expect(statuses(await raceToTheEnd(second, answers))).toEqual({ 201: 100, 409: 200 })
     expect(await counters(database.db, second)).toBe('100/100')
     expect(await service.stop()).toBe(0)
     expect(await differences(urls[0]!)).toEqual([])

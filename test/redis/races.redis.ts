@@ -1,7 +1,7 @@
 import { createTestDatabase, type TestDatabase } from '../database.ts'
-import { counters, findBroken, keyed, stocked, stopCores, wants } from '../factories.ts'
+import { counters, findBroken, keyed, stocked, stopCores, wants, insist } from '../factories.ts'
 import { testRaces } from '../reservations/races.ts'
-import { codeOf, count, openOn, reserveAgain, settingsOn, WAYS } from './cores.ts'
+import { codeOf, count, openOn, settingsOn, WAYS } from './cores.ts'
 import { startRedis, type RedisServer } from './server.ts'
 
 /** Every strategy on Redis wins the races that all strategies win. */
@@ -39,7 +39,7 @@ describe('two processes on one Redis', () => {
       const cores = await Promise.all(['one', 'two'].map((instance) => openOn(database, on, { strategy, instance })))
       const sku = await stocked(database.db, 100)
       const answers = await Promise.all(
-        Array.from({ length: 1000 }, (_, i) => reserveAgain(cores[i % 2]!, wants(sku, keyed(`${sku} ${i}`)))),
+        Array.from({ length: 1000 }, (_, i) => insist(cores[i % 2]!, wants(sku, keyed(`${sku} ${i}`)))),
       )
       expect(count(answers.map(codeOf))).toEqual({ held: 100, insufficient_stock: 900 })
       expect(await counters(database.db, sku)).toBe('100/100')

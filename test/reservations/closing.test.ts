@@ -110,6 +110,30 @@ test('the table has every verb in every state', () => {
   expect(cells.size).toBe(STATES.length * Object.keys(VERBS).length)
 })
 
+test('reasons of one batch, whatever is written in them, are kept as they were said', async () => {
+  const sku = await stocked(database.db, 20)
+  const reasons = ['null', 'NULL', '', "a\"b\\c,{d} 'e'", 'two\nlines', 'two\nlines', '$1 ? ::text', '재고', undefined]
+  const { reservations } = core.batched
+  const held = await Promise.all(reasons.map(() => hold(reservations, sku)))
+  const told = await Promise.all(
+    reasons.map((reason, n) => reservations.release({ id: held[n]!.id, ...(reason !== undefined && { reason }) })),
+  )
+  const kept = await Promise.all(held.map(({ id }) => reservations.read(id)))
+  const expected = reasons.map((reason) => reason ?? null)
+  expect(told.map((answer) => must(answer).release_reason)).toEqual(expected)
+  expect(kept.map((reservation) => reservation?.release_reason)).toEqual(expected)
+})
+
+test('what a hold carries is the same after it was read for a confirm', async () => {
+  const sku = await stocked(database.db, 5)
+  const metadata = { text: 'a"b\\c', list: [1, null, { deep: true }], time: '2026-11-22T00:00:00Z' }
+  const request = wants([{ sku, quantity: 2 }], { customer_id: 'NULL', reference: '{a,b}', metadata })
+  const made = must(await core.batched.reservations.reserve(request)).reservation
+  const { status, closed_at, ...rest } = must(await core.batched.reservations.confirm({ id: made.id }))
+  expect([status, closed_at]).toEqual(['confirmed', expect.any(Date)])
+  expect({ ...rest, status: 'pending', closed_at: null }).toEqual(made)
+})
+
 describe.each(DOORS)('through %s', (name) => {
   let door: Door
 

@@ -1,5 +1,3 @@
-import type { Refusal } from '../../src/errors.ts'
-import type { ReserveRequest } from '../../src/reservations/reservation.ts'
 import type { StrategyName } from '../../src/strategy_names.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {
@@ -8,6 +6,7 @@ import {
   counters,
   findBroken,
   hold,
+  insist,
   keyed,
   ledger,
   makeOverdue,
@@ -26,7 +25,6 @@ import { lockLevels } from '../../src/stock/queries.ts'
 /** The races that every strategy must win, each with two processes as far as the core goes. */
 
 const UNITS = 100
-const TRIES_MAX = 20
 
 /**
  * Adds the tests of one strategy to a file.
@@ -61,7 +59,7 @@ export function testRaces(strategy: StrategyName, options: () => CoreOptions = (
       await database.drop()
     })
 
-    const either = (n: number): Core['reservations'] => (n % 2 === 0 ? one : two).reservations
+    const either = (n: number): Core => (n % 2 === 0 ? one : two)
 
     test('one buyer: holds what is there, by this strategy, with one ledger row', async () => {
       const sku = await stocked(database.db, 5)
@@ -72,7 +70,7 @@ export function testRaces(strategy: StrategyName, options: () => CoreOptions = (
 
     test('twenty buyers race for the last unit: one holds it, the others are refused', async () => {
       const sku = await stocked(database.db, 1)
-      const answers = await Promise.all(Array.from({ length: 20 }, (_, n) => either(n).reserve(wants(sku))))
+      const answers = await Promise.all(Array.from({ length: 20 }, (_, n) => insist(either(n), wants(sku))))
       expect(answers.filter((answer) => answer.ok)).toHaveLength(1)
       expect(new Set(answers.flatMap((answer) => (answer.ok ? [] : [answer.refusal.code])))).toEqual(
         new Set(['insufficient_stock']),
@@ -118,7 +116,7 @@ export function testRaces(strategy: StrategyName, options: () => CoreOptions = (
       const sku = await stocked(database.db)
       for (let round = 0; round < 10; round++) {
         const request = wants(sku, keyed(`twins ${round}`))
-        const twins = await Promise.all([0, 1, 2, 3].map((n) => either(n).reserve(request)))
+        const twins = await Promise.all([0, 1, 2, 3].map((n) => insist(either(n), request)))
         expect(new Set(twins.map((twin) => must(twin).reservation.id)).size).toBe(1)
         expect(twins.filter((twin) => !must(twin).replayed)).toHaveLength(1)
       }
@@ -187,16 +185,4 @@ export function testRaces(strategy: StrategyName, options: () => CoreOptions = (
       await stopping.stop()
     })
   })
-}
-
-/** Asks again where a slow machine let a buyer wait for too long, for a turn or for a connection: nothing was written. */
-async function insist(core: Core, request: ReserveRequest): ReturnType<Core['reservations']['reserve']> {
-  for (let tries = 1; ; tries++) {
-    const answer = await core.reservations.reserve(request)
-    if (answer.ok || tries === TRIES_MAX || !isTooLate(answer.refusal)) return answer
-  }
-}
-
-function isTooLate(refused: Refusal): boolean {
-  return refused.code === 'overloaded' || (refused.code === 'database_unavailable' && refused.outcome === 'none')
 }

@@ -21,6 +21,13 @@ export type TestedServer = {
 const START_TIMEOUT_MS = 30_000
 const POLL_MS = 20
 
+/** What `npm start` tells Node: how much memory it may use before it collects belongs to what is measured. */
+const START_FLAGS = (
+  JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: { start: string } }
+).scripts.start
+  .split(' ')
+  .filter((word) => word.startsWith('--'))
+
 export type ServiceOptions = {
   url: string
   strategy?: StrategyName
@@ -79,8 +86,9 @@ export async function startProgram(
   const port = await freePort()
   const log_path = join(build, `../log-${++started}`)
   const log = openSync(log_path, 'a')
-  const flags = options === undefined ? [] : flagsOf(options)
-  const running = start(process.execPath, [...flags, join(build, program), String(port), ...args], {
+  const profile_dir = options?.profile_dir
+  const profile = profile_dir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile_dir}`]
+  const running = start(process.execPath, [...START_FLAGS, ...profile, join(build, program), String(port), ...args], {
     env: options === undefined ? {} : environmentOf(options, port),
     output: log,
     errors: log,
@@ -106,13 +114,6 @@ export async function startProgram(
       rmSync(log_path, { force: true })
     },
   }
-}
-
-/** What `npm start` tells Node: how much memory it may use before it collects belongs to what is measured. */
-function flagsOf({ profile_dir }: ServiceOptions): string[] {
-  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: { start: string } }
-  const flags = scripts.start.split(' ').filter((word) => word.startsWith('--'))
-  return profile_dir === undefined ? flags : [...flags, '--cpu-prof', `--cpu-prof-dir=${profile_dir}`]
 }
 
 function environmentOf(options: ServiceOptions, port: number): Record<string, string> {

@@ -22,7 +22,7 @@ import type { Strategy, StrategyParts } from './strategy.ts'
 /** A reserve that has not got its lock by then is refused unexecuted. */
 const LOCK_WAIT_MS_MAX = 1000
 /**
- * How long a lock lasts if nobody gives it back. Longer than a flight, which looks again for a second at most and whose last
+ * How long a lock lasts if nobody gives it back. Longer than a flight, which looks again for `wait_ms_max` at most, a second, and whose last
  * statement PostgreSQL ends after five; so long a SKU stays locked by a process that died.
  */
 export const LOCK_TTL_MS = 8000
