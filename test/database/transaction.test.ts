@@ -7,6 +7,7 @@ import { reading, rows, transaction } from '../../src/database/transaction.ts'
 import { DatabaseUnavailable } from '../../src/errors.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import { gate, until, untilWaiting } from '../factories.ts'
+import { startStopwatch } from '../stopwatch.ts'
 
 let database: TestDatabase
 let db: Knex
@@ -300,10 +301,10 @@ describe('when the connection breaks', () => {
       proxy.close(resolve)
       for (const socket of sockets) socket.destroy()
     })
-    const began = performance.now()
+    const took_ms = startStopwatch()
     expect(await failure(transaction(pool, (tx) => add(tx, 3)))).toMatchObject({ outcome: 'none' })
     expect(await failure(reading(() => rows(pool, 'SELECT 1')))).toMatchObject({ outcome: 'none' })
-    expect(performance.now() - began).toBeLessThan(4000)
+    expect(took_ms()).toBeLessThan(4000)
     await new Promise<void>((resolve) => proxy.listen(port, '127.0.0.1', resolve))
     expect(await reading(() => rows(pool, 'SELECT 1 AS one'))).toEqual([{ one: 1 }])
   })

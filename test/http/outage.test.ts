@@ -2,6 +2,7 @@ import pino from 'pino'
 import { compose, type Service } from '../../src/compose.ts'
 import { loadConfig } from '../../src/config.ts'
 import { call, listen, type Serving } from './serving.ts'
+import { startStopwatch } from '../stopwatch.ts'
 
 /** The whole service, while there is no database. */
 
@@ -34,11 +35,11 @@ test.each([
   ['POST', '/v1/reservations', { lines: [{ sku: 'A', quantity: 1 }] }],
   ['POST', `/v1/reservations/${ID}/confirm`, undefined],
 ])('%s %s is answered within 2 s with a 503 that says that nothing was written', async (method, path, body) => {
-  const started = performance.now()
+  const took_ms = startStopwatch()
   const answer = await call(serving, method, path, { body })
   expect(answer).toMatchObject({ status: 503, body: { code: 'database_unavailable', outcome: 'none' } })
   expect(answer.headers.get('retry-after')).toMatch(/^\d+$/)
-  expect(performance.now() - started).toBeLessThan(2000)
+  expect(took_ms()).toBeLessThan(2000)
 })
 
 test.each(['/healthz', '/metrics', '/docs', '/openapi.json'])('%s is served all the same', async (path) => {

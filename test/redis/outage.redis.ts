@@ -18,6 +18,7 @@ import {
 } from '../factories.ts'
 import { codeOf, count, openOn, WAYS } from './cores.ts'
 import { freePort, startRedis, type RedisServer } from './server.ts'
+import { startStopwatch } from '../stopwatch.ts'
 
 /** Redis goes away, hangs, comes back empty: every buyer is answered soon, and nothing is sold twice. */
 
@@ -46,9 +47,9 @@ afterAll(() => database.drop())
 type Answer = { result: Result<Reserved>; took_ms: number }
 
 async function timed(buyer: Promise<Result<Reserved>>): Promise<Answer> {
-  const started = performance.now()
+  const took_ms = startStopwatch()
   const result = await buyer
-  return { result, took_ms: performance.now() - started }
+  return { result, took_ms: took_ms() }
 }
 
 describe.each(WAYS)('$way', ({ strategy, nodes }) => {
@@ -166,9 +167,9 @@ describe.each(WAYS)('$way', ({ strategy, nodes }) => {
     await hold(core.reservations, sku)
     for (const server of on) server.pause()
     const buyer = timed(core.reservations.reserve(wants(sku)))
-    const started = performance.now()
+    const took_ms = startStopwatch()
     await core.stop()
-    expect(performance.now() - started).toBeLessThan(ANSWER_MS_MAX)
+    expect(took_ms()).toBeLessThan(ANSWER_MS_MAX)
     expect((await buyer).took_ms).toBeLessThan(ANSWER_MS_MAX)
     for (const server of on) server.resume()
   })

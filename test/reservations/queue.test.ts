@@ -33,6 +33,7 @@ import {
   until,
   wants,
 } from '../factories.ts'
+import { startStopwatch } from '../stopwatch.ts'
 
 describe('in particular', () => {
   let database: TestDatabase
@@ -425,10 +426,10 @@ describe('in particular', () => {
     const other = await begin(database.db)
     await lockLevels(other, [stuck])
     const asked = Array.from({ length: 60 }, () => one.reserve(wants(stuck)))
-    const began = performance.now()
+    const took_ms = startStopwatch()
     for (let n = 0; n < 5; n++) must(await one.reserve(wants(free)))
     // One after the other, two at a time, those before them would wait for 7.5 s.
-    expect(performance.now() - began).toBeLessThan(2000)
+    expect(took_ms()).toBeLessThan(2000)
     const answers = await Promise.all(asked)
     expect(new Set(answers.map((answer) => refusal(answer).code))).toEqual(new Set(['overloaded']))
     await other.rollback()
@@ -448,9 +449,9 @@ describe('in particular', () => {
     // It is asked about, and no answer comes.
     const freezing = await begin(database.db)
     await freezing.raw('LOCK TABLE pgboss.job IN ACCESS EXCLUSIVE MODE')
-    const began = performance.now()
+    const watch = startStopwatch()
     const answer = await asked
-    const took_ms = performance.now() - began
+    const took_ms = watch()
     await freezing.rollback()
     expect(refusal(answer)).toEqual({ code: 'database_unavailable', outcome: 'unknown' })
     expect(took_ms).toBeLessThan(2000)
