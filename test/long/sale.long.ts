@@ -16,7 +16,7 @@ const UNITS = 100
 const ROUNDS = 12
 /** The strategies that sell, and how often: each round of those with a transaction for each buyer takes some two seconds. */
 const SALES = { batched: ROUNDS, conditional: ROUNDS, pessimistic: 2, optimistic: 2, mutex: 2, queue: 2 }
-const TRIES_MAX = 5
+const TRIES_MAX = 20
 /** Refusals that ask for the same request again, with the same key. */
 const COME_AGAIN = new Set(['overloaded', 'stock_conflict', 'database_unavailable'])
 /** Connections that carry a line of requests each, so that the order on each of them is defined. */
