@@ -154,9 +154,7 @@ async function send(
   options: StatementOptions,
 ): Promise<StatementResult> {
   const sent = transactions.get(db)
-  if (sent?.connection === undefined) {
-    return db.raw<StatementResult>(sql, bindings as Knex.RawBinding[])
-  }
+  if (sent?.connection === undefined) return db.raw<StatementResult>(sql, bindings as Knex.RawBinding[])
   const { text, name } = numbered(sql)
   const query = { text, values: bindings as unknown[], ...(options.prepared ? { name } : {}) }
   try {

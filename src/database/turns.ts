@@ -61,6 +61,7 @@ export type TurnsOptions = {
   answer_ms_max?: number
 }
 
+/** Makes a line whose bounds are those of this file, where nothing else is said. */
 export function createTurns(options: TurnsOptions): Turns {
   const { at_once_max, answer_ms_max, length_max = LENGTH_MAX, wait_ms_max = WAIT_MS_MAX } = options
   let waiting: Waiting[] = []

@@ -1,5 +1,5 @@
 import { createTestDatabase, type TestDatabase } from '../database.ts'
-import { counters, findBroken, keyed, stocked, stopCores, wants, insist } from '../factories.ts'
+import { counters, findBroken, insist, keyed, stocked, stopCores, wants } from '../factories.ts'
 import { testRaces } from '../reservations/races.ts'
 import { codeOf, count, openOn, settingsOn, WAYS } from './cores.ts'
 import { startRedis, type RedisServer } from './server.ts'
