@@ -9,6 +9,7 @@ import { makeDataDir, removeDataDir } from '../database.ts'
 import { checkVerify, percentile } from './audit.ts'
 import { checkEvents, followEvents } from './event_reader.ts'
 import { startCuttingProxy } from './cutting_proxy.ts'
+import { ACQUIRE_TIMEOUT_MS } from './database.ts'
 import { createClient, startService, type Client, type Reply, type RunningService } from './service.ts'
 import { reasons, runSuite, type Suite } from './suite.ts'
 
@@ -299,7 +300,14 @@ function clusterIn(data_dir: string): Cluster {
 }
 
 function openPool(suite: Suite, url: string): Knex {
-  const db = createPool({ url, max: 4, lock_timeout_ms: 0, statement_timeout_ms: 0, application_name: 'suite' })
+  const db = createPool({
+    url,
+    max: 4,
+    acquire_timeout_ms: ACQUIRE_TIMEOUT_MS,
+    lock_timeout_ms: 0,
+    statement_timeout_ms: 0,
+    application_name: 'suite',
+  })
   suite.onEnd(() => db.destroy())
   return db
 }

@@ -12,6 +12,11 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const START_TIMEOUT_MS = 60_000
 const STOP_TIMEOUT_MS = 15_000
 const ERROR_LEVEL = 50
+const TRIED_AGAIN = [
+  'a job failed; its next run retries',
+  'what is owed to the payment gateway could not be finished; it is tried again',
+]
+const LOCK_NOT_AVAILABLE = '55P03'
 
 /** An answer, or its absence: status 0 is a connection that broke before there was one. */
 export type Reply = {
@@ -36,11 +41,18 @@ export type Client = {
   close(): Promise<void>
 }
 
+export type LogEntry = { msg: string; err?: unknown; [field: string]: unknown }
+
 export type RunningService = Client & {
   base: string
   pid: number
-  /** What it logged at level error or above, parsed. */
-  errors(): { msg: string; [field: string]: unknown }[]
+  /** What it logged at level error or above, parsed, less what {@link lateJobs} counts. */
+  errors(): LogEntry[]
+  /**
+   * How often a job waited for a connection or a lock for longer than it may, as where a machine stalls for seconds: it is tried
+   * again, and nothing was changed.
+   */
+  lateJobs(): number
   /** SIGTERM; the exit code, null if it had to be killed. */
   stop(): Promise<number | null>
   /** SIGKILL. */
@@ -83,7 +95,8 @@ export async function startService(
     ...client,
     base,
     pid,
-    errors: () => readErrors(log),
+    errors: () => readErrors(log).filter((entry) => !isLateJob(entry)),
+    lateJobs: () => readErrors(log).filter(isLateJob).length,
     async stop() {
       await client.close()
       child.kill('SIGTERM')
@@ -123,12 +136,18 @@ function listening(child: ChildProcess, log: string): Promise<string> {
   })
 }
 
-function readErrors(log: string): { msg: string }[] {
+function isLateJob({ msg, err }: LogEntry): boolean {
+  if (!TRIED_AGAIN.includes(msg)) return false
+  const { type, outcome, code } = (err ?? {}) as { type?: string; outcome?: string; code?: string }
+  return code === LOCK_NOT_AVAILABLE || (type === 'DatabaseUnavailable' && outcome === 'none')
+}
+
+function readErrors(log: string): LogEntry[] {
   return readFileSync(log, 'utf8')
     .split('\n')
     .flatMap((line) => {
       try {
-        const entry = JSON.parse(line) as { level?: number; msg: string }
+        const entry = JSON.parse(line) as LogEntry & { level?: number }
         return (entry.level ?? 0) >= ERROR_LEVEL ? [entry] : []
       } catch {
         return []

@@ -19,8 +19,6 @@ export type Suite = {
   note(text: string): void
   /** Called at the end in reverse order, whether the suite went well or not. */
   onEnd(close: () => Promise<unknown> | void): void
-  /** Stops after so long, whatever hangs. */
-  deadline_at: number
 }
 
 /** A line that failed is followed by at most so many reasons. */
@@ -74,7 +72,6 @@ export async function runSuite(work: (suite: Suite) => Promise<void>): Promise<v
     },
     note,
     onEnd: (close) => void closers.push(close),
-    deadline_at: Date.now() + Number(process.env['LONG_TIMEOUT_MS'] ?? 300_000),
   }
   let ending: Promise<void> | undefined
   const end = (): Promise<void> => (ending ??= closeAll(closers))

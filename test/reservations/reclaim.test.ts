@@ -1,4 +1,8 @@
+import { jest } from '@jest/globals'
 import { rows } from '../../src/database/transaction.ts'
+import { newId } from '../../src/ids.ts'
+import { fly } from '../../src/reservations/flight.ts'
+import type { Operation } from '../../src/reservations/plan.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {
   begin,
@@ -219,6 +223,36 @@ test('a great many overdue holds are taken back until the request is covered', a
   expect((await core.batched.reservations.reserve(wants([{ sku, quantity: 900 }]))).ok).toBe(true)
   expect(await counters(database.db, sku)).toBe('1200/1100')
 })
+
+test('who needs more than is taken back in half of the time of a batch comes again; the rest of the batch is served', async () => {
+  const [sku, other] = [await stocked(database.db, 501), await stocked(database.db, 1)]
+  const late = await Promise.all(Array.from({ length: 501 }, () => hold(core.batched.reservations, sku)))
+  await makeOverdue(
+    database.db,
+    late.map(({ id }) => id),
+  )
+  const clock = jest.spyOn(performance, 'now')
+  const started = performance.now()
+  const deps = {
+    db: database.db,
+    onClosed: async () => void clock.mockReturnValue(started + 60_000),
+    known_locked: new Set<string>(),
+    ttl_max_seconds: 86_400,
+    observePhase: () => undefined,
+  }
+  const [greedy, modest] = [operationOf(sku, 501), operationOf(other, 1)]
+  const outcomes = await fly(deps, [greedy, modest], { deadline: started + 100_000 })
+  clock.mockRestore()
+  expect(refusal(outcomes.get(greedy)!).code).toBe('overloaded')
+  expect(outcomes.get(modest)!.ok).toBe(true)
+  expect([await counters(database.db, sku), await counters(database.db, other)]).toEqual(['501/1', '1/1'])
+})
+
+function operationOf(sku: string, quantity: number): Operation {
+  const lines = [{ sku, quantity }]
+  const request = { client: 'test', lines }
+  return { verb: 'reserve', id: newId(), lines, request, ttl_seconds: 60, strategy: 'batched', ttl_variant: null }
+}
 
 test('buyers at once for units of overdue holds, from two processes with sweepers: as many are served as there are units', async () => {
   const other = openCore(database, { instance: 'other', lock_timeout_ms: 5000 })
