@@ -11,7 +11,7 @@ import { openDatabase } from '../../src/database/open.ts'
 /** The service as a new user has it: built, with the embedded database and the demo shop. */
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-const START_MS = 60_000
+const START_MS = 180_000
 const STOP_MS = 15_000
 
 export type Service = {

@@ -78,10 +78,15 @@ function against({ measured, clean, verify }: Round, units: number): string[] {
     ...(clean ? [] : [verify]),
     ...(one.oversold + one.uncounted > 0 ? [`${one.oversold} oversold, ${one.uncounted} uncounted`] : []),
     ...(one.held + one.left === units ? [] : [`${one.held} held and ${one.left} left of ${units}`]),
-    ...(one.held === one.successes ? [] : [`${one.held} held, ${one.successes} told so`]),
+    ...(isTold(one) ? [] : [`${one.held} held, ${one.successes} told so`]),
     ...(answered === one.buyers ? [] : [`${one.buyers - answered} without an answer`]),
     ...one.faults,
   ]
+}
+
+/** Who was turned away may hold: a 503 may say that the outcome is unknown. */
+function isTold({ held, successes, turned_away }: Measured): boolean {
+  return held >= successes && held <= successes + turned_away
 }
 
 function checkUnsafe(suite: Suite, where: string, contender: Found['contender'], { measured, verify }: Round): void {

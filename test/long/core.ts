@@ -8,11 +8,13 @@ import type { StrategyName } from '../../src/strategy_names.ts'
 import { settingsOf } from '../factories.ts'
 import type { Suite } from './suite.ts'
 
-/** The core without HTTP, wired as the service wires it; several on one database are several instances. */
+/** The core without HTTP, wired as the service wires it but for its patience; several on one database are several instances. */
 
 /** What the service waits for a lock at most. */
 export const LOCK_TIMEOUT_MS = 250
 const CONNECTIONS = 6
+/** The service's own bounds on waiting are shorter; a suite is not about them, and the machine may stall for seconds. */
+const PATIENT_MS = 30_000
 
 export type Core = { reservations: Reservations; sweeper: Sweeper }
 
@@ -27,7 +29,13 @@ export type CoreOptions = {
 /** Builds a core on a database; it is stopped when the suite ends. */
 export function startCore(suite: Suite, options: CoreOptions): Core {
   const { url, name, strategy = 'batched', hooks = [], log = pino({ level: 'silent' }) } = options
-  const limits = { url, lock_timeout_ms: LOCK_TIMEOUT_MS, statement_timeout_ms: 5000, application_name: name }
+  const limits = {
+    url,
+    acquire_timeout_ms: PATIENT_MS,
+    lock_timeout_ms: LOCK_TIMEOUT_MS,
+    statement_timeout_ms: PATIENT_MS,
+    application_name: name,
+  }
   const core = createPool({ ...limits, max: CONNECTIONS })
   const reads = createPool({ ...limits, max: CONNECTIONS })
   const metrics = createMetrics({ process_metrics: false })
@@ -36,6 +44,7 @@ export function startCore(suite: Suite, options: CoreOptions): Core {
     core,
     reads,
     strategy,
+    limits: { wait_ms_max: PATIENT_MS, answer_ms_max: 2 * PATIENT_MS },
     settings: settingsOf(url),
     ttl_seconds: 1800,
     ttl_max_seconds: 86_400,

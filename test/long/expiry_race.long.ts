@@ -7,7 +7,7 @@ import type { Reservation } from '../../src/reservations/reservation.ts'
 import { setStock } from '../../src/stock/set.ts'
 import { checkVerify, readStored } from './audit.ts'
 import { startCore, type Core } from './core.ts'
-import { openDatabase, openServer } from './database.ts'
+import { ACQUIRE_TIMEOUT_MS, openDatabase, openServer } from './database.ts'
 import { reasons, runSuite, type Suite } from './suite.ts'
 
 /**
@@ -203,7 +203,8 @@ async function waitPastTheEnd(suite: Suite, { db, url }: { db: Knex; url: string
   const patient = createPool({
     url,
     max: 10,
-    lock_timeout_ms: 5000,
+    acquire_timeout_ms: ACQUIRE_TIMEOUT_MS,
+    lock_timeout_ms: ACQUIRE_TIMEOUT_MS,
     statement_timeout_ms: 0,
     application_name: 'patient',
   })

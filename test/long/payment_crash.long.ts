@@ -21,9 +21,9 @@ const SKUS = ['CRASH-A', 'CRASH-B', 'CRASH-C']
 const STOCK = 5000
 const PRICE = 700
 const BALANCE = 1_000_000
-const RECOVERY_MS_MAX = 60_000
+const RECOVERY_MS_MAX = 120_000
 /** A point that is not come to by itself is not waited for longer than this. */
-const POINT_MS_MAX = 20_000
+const POINT_MS_MAX = 60_000
 
 /** Where the service is killed: at a request to the gateway, before or after it was done; or after so long, whatever it does. */
 type Point = { name: string; path?: RegExp; done?: boolean; after_ms?: number; locked?: boolean }

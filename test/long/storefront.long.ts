@@ -31,7 +31,7 @@ const SKUS = ['FEW-A', 'FEW-B', 'FEW-C', 'FEW-D']
 const STOCK = 60
 const PRICE = 1000
 const DELIVERED = 15
-const SETTLE_MS_MAX = 90_000
+const SETTLE_MS_MAX = 180_000
 /** Each fiftieth COMMIT is never heard of. */
 const CUT_EACH = 50
 const SECRET = `whsec_${Buffer.from('a secret of the long tests, long enough').toString('base64')}`

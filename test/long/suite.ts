@@ -21,6 +21,8 @@ export type Suite = {
   onEnd(close: () => Promise<unknown> | void): void
 }
 
+/** The check of a suite that ended with an error instead. */
+export const RUNS_TO_ITS_END = 'the suite runs to its end'
 /** A line that failed is followed by at most so many reasons. */
 const REASONS_MAX = 5
 /** A second in which the host keeps back so much of the processors is a stall: nothing can be promised of how long things take. */
@@ -81,11 +83,7 @@ export async function runSuite(work: (suite: Suite) => Promise<void>): Promise<v
   try {
     await work(suite)
   } catch (error) {
-    suite.check(
-      'the suite runs to its end',
-      false,
-      error instanceof Error ? (error.stack ?? error.message) : String(error),
-    )
+    suite.check(RUNS_TO_ITS_END, false, error instanceof Error ? (error.stack ?? error.message) : String(error))
   }
   await end()
   process.exit(failed === 0 ? 0 : 1)

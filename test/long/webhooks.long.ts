@@ -19,7 +19,7 @@ const PAYMENTS = 1000
 const COPIES = 3
 const PRICE = 500
 const CONNECTIONS = 40
-const SETTLE_MS_MAX = 60_000
+const SETTLE_MS_MAX = 180_000
 /** Several jobs run in each second: two stalls of the machine may make so many late. */
 const LATE_JOBS_MAX = 10
 

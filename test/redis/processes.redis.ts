@@ -17,7 +17,7 @@ import { startRedis, type RedisServer } from './server.ts'
 /** Two real processes behind one port, over HTTP, on one Redis that is killed under them. */
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
-const START_TIMEOUT_MS = 60_000
+const START_TIMEOUT_MS = 120_000
 /** So often everybody asks again: a machine may stall for seconds. */
 const RACES_MAX = 30
 const TEST_TIMEOUT_MS = 180_000
