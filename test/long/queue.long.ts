@@ -3,7 +3,7 @@ import { rows } from '../../src/database/transaction.ts'
 import { setStock } from '../../src/stock/set.ts'
 import { checkVerify, percentile } from './audit.ts'
 import { openDatabase, openServer } from './database.ts'
-import { startService, type Reply } from './service.ts'
+import { startService, type Reply, type RunningService } from './service.ts'
 import { reasons, runSuite, type Suite } from './suite.ts'
 
 /**
@@ -19,6 +19,9 @@ const LOAD_MS = 1000
 /** A worker that died is noticed within three seconds, and requests wait for five. */
 const ANSWER_MS_MAX = 5000
 
+const TRIES_MAX = 50
+const PAUSE_MS = 100
+
 async function main(suite: Suite): Promise<void> {
   const server = await openServer(suite)
   const { db, url } = await openDatabase(suite, server)
@@ -26,12 +29,15 @@ async function main(suite: Suite): Promise<void> {
   const env = { DATABASE_URL: url, RESERVATION_STRATEGY: 'queue', EXPIRY_CRON: 'off' }
   const asked = await startService(env, { connections: BUYERS })
   const replies: Reply[] = []
+  let [buyers_count, again] = [0, 0]
   for (let kill = 0; kill < KILLS; kill++) {
     const helping = await startService(env)
     const over = new AbortController()
     const buyers = Array.from({ length: BUYERS }, async () => {
       while (!over.signal.aborted) {
-        replies.push(await asked.send('POST', '/v1/reservations', { lines: [{ sku: SKU, quantity: 1 }] }))
+        const reply = await insist(asked, `buyer-${++buyers_count}`)
+        again += reply.tries - 1
+        replies.push(reply)
       }
     })
     await delay(LOAD_MS)
@@ -49,6 +55,7 @@ async function main(suite: Suite): Promise<void> {
       ? reasons(others.map(({ status, body }) => `${status} ${body.code} ${body.outcome}`))
       : `${replies.length} buyers`,
   )
+  suite.checkInTime('none is told to come again', again === 0, `${again} times`)
   suite.checkInTime(
     'and is told in time',
     Math.max(...took_ms) < ANSWER_MS_MAX,
@@ -64,6 +71,22 @@ async function main(suite: Suite): Promise<void> {
   suite.check('each once', stored?.held === replies.length && stored.left === 0, `${stored?.held} reservations`)
   suite.check('the process stops when it is told to', (await asked.stop()) === 0)
   await checkVerify(suite, db, 'after all of it')
+}
+
+/** Asks for a unit, and again under the same key when told to. @returns the last answer, with the time from the first try */
+async function insist(service: RunningService, key: string): Promise<Reply & { tries: number }> {
+  const started = performance.now()
+  for (let tries = 1; ; tries++) {
+    const reply = await service.send(
+      'POST',
+      '/v1/reservations',
+      { lines: [{ sku: SKU, quantity: 1 }] },
+      { 'idempotency-key': key },
+    )
+    const is_told_to = reply.status === 503 || reply.body.code === 'idempotency_key_in_use'
+    if (!is_told_to || tries === TRIES_MAX) return { ...reply, took_ms: performance.now() - started, tries }
+    await delay(PAUSE_MS)
+  }
 }
 
 await runSuite(main)

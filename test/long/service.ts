@@ -15,6 +15,7 @@ const STOP_TIMEOUT_MS = 60_000
 const ERROR_LEVEL = 50
 const TRIED_AGAIN = [
   'a job failed; its next run retries',
+  'a batch lost its database',
   'what is owed to the payment gateway could not be finished; it is tried again',
 ]
 const LOCK_NOT_AVAILABLE = '55P03'
@@ -47,13 +48,13 @@ export type LogEntry = { msg: string; err?: unknown; [field: string]: unknown }
 export type RunningService = Client & {
   base: string
   pid: number
-  /** What it logged at level error or above, parsed, less what {@link lateJobs} counts. */
+  /** What it logged at level error or above, parsed, less what {@link late} counts. */
   errors(): LogEntry[]
   /**
-   * How often a job waited for a connection or a lock for longer than it may, as where a machine stalls for seconds: it is tried
-   * again, and nothing was changed.
+   * How often a job or a batch waited for a connection or a lock for longer than it may, as where a machine stalls for seconds:
+   * nothing was changed, and it is tried again, a batch by those who asked.
    */
-  lateJobs(): number
+  late(): number
   /** SIGTERM; the exit code, null if it had to be killed. */
   stop(): Promise<number | null>
   /** SIGKILL. */
@@ -96,8 +97,8 @@ export async function startService(
     ...client,
     base,
     pid,
-    errors: () => readErrors(log).filter((entry) => !isLateJob(entry)),
-    lateJobs: () => readErrors(log).filter(isLateJob).length,
+    errors: () => readErrors(log).filter((entry) => !isLate(entry)),
+    late: () => readErrors(log).filter(isLate).length,
     async stop() {
       await client.close()
       child.kill('SIGTERM')
@@ -137,7 +138,7 @@ function listening(child: ChildProcess, log: string): Promise<string> {
   })
 }
 
-function isLateJob({ msg, err }: LogEntry): boolean {
+function isLate({ msg, err }: LogEntry): boolean {
   if (!TRIED_AGAIN.includes(msg)) return false
   const { type, outcome, code } = (err ?? {}) as { type?: string; outcome?: string; code?: string }
   return code === LOCK_NOT_AVAILABLE || (type === 'DatabaseUnavailable' && outcome === 'none')
