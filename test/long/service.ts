@@ -19,6 +19,7 @@ const TRIED_AGAIN = [
   'what is owed to the payment gateway could not be finished; it is tried again',
 ]
 const LOCK_NOT_AVAILABLE = '55P03'
+const NOT_SETTLED = 'it could not be settled: overloaded'
 
 /** An answer, or its absence: status 0 is a connection that broke before there was one. */
 export type Reply = {
@@ -51,8 +52,8 @@ export type RunningService = Client & {
   /** What it logged at level error or above, parsed, less what {@link late} counts. */
   errors(): LogEntry[]
   /**
-   * How often a job or a batch waited for a connection or a lock for longer than it may, as where a machine stalls for seconds:
-   * nothing was changed, and it is tried again, a batch by those who asked.
+   * How often a job or a batch waited for a connection, a lock or an answer for longer than it may, as where a machine stalls for
+   * seconds: it is tried again, a batch by those who asked.
    */
   late(): number
   /** SIGTERM; the exit code, null if it had to be killed. */
@@ -140,8 +141,8 @@ function listening(child: ChildProcess, log: string): Promise<string> {
 
 function isLate({ msg, err }: LogEntry): boolean {
   if (!TRIED_AGAIN.includes(msg)) return false
-  const { type, outcome, code } = (err ?? {}) as { type?: string; outcome?: string; code?: string }
-  return code === LOCK_NOT_AVAILABLE || (type === 'DatabaseUnavailable' && outcome === 'none')
+  const { type, code, message } = (err ?? {}) as { type?: string; code?: string; message?: string }
+  return type === 'DatabaseUnavailable' || code === LOCK_NOT_AVAILABLE || message === NOT_SETTLED
 }
 
 function readErrors(log: string): LogEntry[] {
