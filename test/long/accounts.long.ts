@@ -148,6 +148,7 @@ async function cutCommits(suite: Suite, url: string, db: Knex): Promise<void> {
     proxy.cutEach(33)
     desk.start([service])
     await delay(ROUND_MS)
+    await proxy.untilCut(round + 1)
     await desk.pause()
     proxy.cutEach(0)
     await desk.retry([service])
@@ -174,9 +175,10 @@ async function finish(suite: Suite, db: Knex, desk: Desk, after: string): Promis
   const given = desk.deeds.filter(({ path, said }) => path.endsWith('/issues') && said?.status === 201).length
   suite.check(
     `after ${after} each key has one effect and one answer`,
-    wrong.length === 0 && charged > 100 && given > 100,
+    wrong.length === 0 && charged > 0 && given > 0,
     wrong.length > 0 ? reasons(wrong) : `${charged} charges, ${given} coupons, ${desk.retried} asked again`,
   )
+  suite.checkInTime(`so many that it says something (${after})`, charged > 100 && given > 100)
   await checkVerify(suite, db, `after ${after}`)
 }
 

@@ -229,7 +229,7 @@ async function killOwnServer(suite: Suite): Promise<void> {
     await checkDeeds(db, load)
   }
   const faults_away = load.faults.length
-  suite.check(
+  suite.checkInTime(
     'while it is away clients are answered',
     faults_away > 500,
     `${faults_away} answers of ${BUYERS} buyers in ${OUTAGES} outages of ${AWAY_MS / 1000} s`,
@@ -271,6 +271,7 @@ async function cutCommits(suite: Suite): Promise<void> {
     proxy.cutEach(20)
     load.start()
     await delay(1500)
+    await proxy.untilCut(round + 1)
     await load.pause()
     proxy.cutEach(0)
     retried += await load.retry()

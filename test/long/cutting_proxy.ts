@@ -1,4 +1,5 @@
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 
 /**
  * Stands between a service and PostgreSQL and now and then breaks a connection at the one moment that leaves both sides
@@ -11,8 +12,12 @@ export type CuttingProxy = {
   cutEach(n: number): void
   /** COMMITs cut so far. */
   count(): number
+  /** Resolves when so many have been cut, or after a minute. */
+  untilCut(count: number): Promise<void>
   close(): Promise<void>
 }
+
+const CUT_WAIT_MS_MAX = 60_000
 
 /** What pg sends for a COMMIT: a simple query, its length and its text. */
 const COMMIT = Buffer.from('Q\0\0\0\x0cCOMMIT;\0')
@@ -69,6 +74,9 @@ export async function startCuttingProxy(database_url: string): Promise<CuttingPr
       commits = Math.floor(Math.random() * n)
     },
     count: () => cuts,
+    async untilCut(count) {
+      for (let waited_ms = 0; cuts < count && waited_ms < CUT_WAIT_MS_MAX; waited_ms += 100) await delay(100)
+    },
     close() {
       for (const socket of sockets) socket.destroy()
       return new Promise((resolve) => server.close(() => resolve()))
