@@ -18,8 +18,8 @@ const TRIED_AGAIN = [
   'a batch lost its database',
   'what is owed to the payment gateway could not be finished; it is tried again',
 ]
-const LOCK_NOT_AVAILABLE = '55P03'
-const NOT_SETTLED = 'it could not be settled: overloaded'
+/** For a connection, a lock, a statement, or a turn in the queue. */
+const WAITED = /timeout|^it could not be settled: overloaded$/i
 
 /** An answer, or its absence: status 0 is a connection that broke before there was one. */
 export type Reply = {
@@ -141,8 +141,8 @@ function listening(child: ChildProcess, log: string): Promise<string> {
 
 function isLate({ msg, err }: LogEntry): boolean {
   if (!TRIED_AGAIN.includes(msg)) return false
-  const { type, code, message } = (err ?? {}) as { type?: string; code?: string; message?: string }
-  return type === 'DatabaseUnavailable' || code === LOCK_NOT_AVAILABLE || message === NOT_SETTLED
+  const { type, message = '' } = (err ?? {}) as { type?: string; message?: string }
+  return type === 'DatabaseUnavailable' || WAITED.test(message)
 }
 
 function readErrors(log: string): LogEntry[] {
