@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Knex } from 'knex'
 import { rows } from '../../src/database/transaction.ts'
 import { setStock } from '../../src/stock/set.ts'
 import { checkVerify, percentile } from './audit.ts'
@@ -61,16 +62,33 @@ async function main(suite: Suite): Promise<void> {
     Math.max(...took_ms) < ANSWER_MS_MAX,
     `p50 ${Math.round(percentile(took_ms, 0.5))} ms, slowest ${Math.round(Math.max(...took_ms))} ms`,
   )
-  const [stored] = await rows<{ held: number; taken_over: number; left: number }>(
+  let stored = await count(db)
+  // A job whose buyer has come again under the same key may still run, and then changes nothing.
+  for (let tries = 1; stored.left > 0 && tries < TRIES_MAX; tries++) {
+    await delay(PAUSE_MS)
+    stored = await count(db)
+  }
+  suite.check('jobs of the dead were run by the living', stored.taken_over > 0, `${stored.taken_over} jobs`)
+  suite.check(
+    'each once',
+    stored.held === replies.length && stored.left + stored.failed === 0,
+    `${stored.held} reservations, ${stored.left} jobs left, ${stored.failed} failed`,
+  )
+  suite.check('the process stops when it is told to', (await asked.stop()) === 0)
+  await checkVerify(suite, db, 'after all of it')
+}
+
+type Stored = { held: number; taken_over: number; left: number; failed: number }
+
+async function count(db: Knex): Promise<Stored> {
+  const [stored] = await rows<Stored>(
     db,
     `SELECT (SELECT count(*) FROM reservations) AS held,
             (SELECT count(*) FROM pgboss.job WHERE retry_count > 0 AND state = 'completed') AS taken_over,
-            (SELECT count(*) FROM pgboss.job WHERE state <> 'completed') AS left`,
+            (SELECT count(*) FROM pgboss.job WHERE state IN ('created', 'retry', 'active')) AS left,
+            (SELECT count(*) FROM pgboss.job WHERE state = 'failed') AS failed`,
   )
-  suite.check('jobs of the dead were run by the living', (stored?.taken_over ?? 0) > 0, `${stored?.taken_over} jobs`)
-  suite.check('each once', stored?.held === replies.length && stored.left === 0, `${stored?.held} reservations`)
-  suite.check('the process stops when it is told to', (await asked.stop()) === 0)
-  await checkVerify(suite, db, 'after all of it')
+  return stored!
 }
 
 /** Asks for a unit, and again under the same key when told to. @returns the last answer, with the time from the first try */
