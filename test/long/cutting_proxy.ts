@@ -75,7 +75,8 @@ export async function startCuttingProxy(database_url: string): Promise<CuttingPr
     },
     count: () => cuts,
     async untilCut(count) {
-      for (let waited_ms = 0; cuts < count && waited_ms < CUT_WAIT_MS_MAX; waited_ms += 100) await delay(100)
+      const isCut = (): boolean => cuts >= count
+      for (let waited_ms = 0; !isCut() && waited_ms < CUT_WAIT_MS_MAX; waited_ms += 100) await delay(100)
     },
     close() {
       for (const socket of sockets) socket.destroy()
