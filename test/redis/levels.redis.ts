@@ -7,9 +7,11 @@ import { rows } from '../../src/database/transaction.ts'
 import { setStock } from '../../src/stock/set.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {
+  type Core,
   counters,
   findBroken,
   hold,
+  insist,
   keyed,
   makeOverdue,
   must,
@@ -19,7 +21,6 @@ import {
   stopCores,
   until,
   wants,
-  type Core,
 } from '../factories.ts'
 import { codeOf, count, openOn, repeat } from './cores.ts'
 import { startRedis, type RedisServer } from './server.ts'
@@ -86,10 +87,9 @@ async function truth(sku: string): Promise<string> {
 const untilInStep = (sku: string) => until(async () => (await entry(sku)) === (await truth(sku)))
 
 /** So many buyers of a unit each, at once. */
+/** Who is told to come again, as where the machine stalls, does. */
 async function crowd(sku: string, buyers: number): Promise<Record<string, number>> {
-  return count(
-    (await Promise.all(Array.from({ length: buyers }, () => core.reservations.reserve(wants(sku))))).map(codeOf),
-  )
+  return count((await Promise.all(Array.from({ length: buyers }, () => insist(core, wants(sku))))).map(codeOf))
 }
 
 test('a SKU that Redis does not know is loaded by the first who asks for it', async () => {
