@@ -6,7 +6,7 @@ import { manyCustomers, must } from '../factories.ts'
 import { checkVerify } from './audit.ts'
 import { startCuttingProxy } from './cutting_proxy.ts'
 import { openDatabase, openServer } from './database.ts'
-import { startService, type Reply, type RunningService } from './service.ts'
+import { checkErrors, startService, type Reply, type RunningService } from './service.ts'
 import { reasons, runSuite, type Suite } from './suite.ts'
 
 /**
@@ -133,8 +133,7 @@ async function killProcesses(suite: Suite, url: string, db: Knex): Promise<void>
     services[kill % 2] = await startService(env)
     await desk.retry(services)
   }
-  const errors = services.flatMap((service) => service.errors().map(({ msg }) => msg))
-  suite.check('the processes that came after log no error', errors.length === 0, reasons(errors))
+  checkErrors(suite, services)
   await finish(suite, db, desk, `${KILLS} kills of one of two processes`)
   await Promise.all(services.map((service) => service.stop()))
 }
@@ -178,7 +177,11 @@ async function finish(suite: Suite, db: Knex, desk: Desk, after: string): Promis
     wrong.length === 0 && charged > 0 && given > 0,
     wrong.length > 0 ? reasons(wrong) : `${charged} charges, ${given} coupons, ${desk.retried} asked again`,
   )
-  suite.checkInTime(`so many that it says something (${after})`, charged > 100 && given > 100)
+  suite.checkInTime(
+    `enough charges and coupons for this to mean something (${after})`,
+    charged > 100 && given > 100,
+    `${charged} and ${given}`,
+  )
   await checkVerify(suite, db, `after ${after}`)
 }
 

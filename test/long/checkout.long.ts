@@ -5,7 +5,7 @@ import { manyCustomers, must } from '../factories.ts'
 import type { TestDatabase, TestServer } from '../database.ts'
 import { checkVerify, percentile } from './audit.ts'
 import { openDatabase, openServer } from './database.ts'
-import { createClient, startService, type Client, type Reply } from './service.ts'
+import { checkErrors, createClient, startService, type Client, type Reply } from './service.ts'
 import { reasons, runSuite, type Suite } from './suite.ts'
 
 /**
@@ -51,11 +51,7 @@ async function sellOut(suite: Suite, server: TestServer, workers: number): Promi
     wrong.length === 0 ? figures : reasons(wrong),
   )
   await crowd.close()
-  suite.check(
-    `${who}: nothing went wrong that was not expected`,
-    service.errors().length === 0,
-    reasons(service.errors()),
-  )
+  checkErrors(suite, [service], { who })
   suite.check(`${who}: it stops by itself`, (await service.stop()) === 0)
   await checkVerify(suite, database.db, `after the checkout (${who})`)
 }

@@ -84,9 +84,9 @@ function against({ measured, clean, verify }: Round, units: number): string[] {
   ]
 }
 
-/** Who was turned away may hold: a 503 may say that the outcome is unknown. */
-function isTold({ held, successes, turned_away }: Measured): boolean {
-  return held >= successes && held <= successes + turned_away
+/** Who was told that the database is not available may hold: the outcome may be unknown. */
+function isTold({ held, successes, outcomes }: Measured): boolean {
+  return held >= successes && held <= successes + (outcomes['database_unavailable'] ?? 0)
 }
 
 function checkUnsafe(suite: Suite, where: string, contender: Found['contender'], { measured, verify }: Round): void {

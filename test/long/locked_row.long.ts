@@ -5,7 +5,7 @@ import { setStock } from '../../src/stock/set.ts'
 import { checkVerify, percentile } from './audit.ts'
 import { openDatabase, openServer } from './database.ts'
 import { pipeline } from './pipeline.ts'
-import { createClient, startService, type Client, type Reply, type RunningService } from './service.ts'
+import { checkErrors, createClient, startService, type Client, type Reply, type RunningService } from './service.ts'
 import { reasons, runSuite, type Suite } from './suite.ts'
 
 /**
@@ -47,8 +47,7 @@ async function main(suite: Suite): Promise<void> {
   await lockCounter(suite, { db, service, before })
   await lockReservation(suite, { db, service, before })
   await holdKey(suite, { db, service, before })
-  const errors = service.errors().map(({ msg }) => msg)
-  suite.check('the process logged no error', errors.length === 0, reasons(errors))
+  checkErrors(suite, [service])
   await service.stop()
   await checkVerify(suite, db, 'after the locks')
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Pool } from 'undici'
-import { adoptChild, forgetChild, removeAtEnd } from './suite.ts'
+import { adoptChild, forgetChild, reasons, removeAtEnd, type Suite } from './suite.ts'
 
 /** Service processes, as `npm start` has them, and a client for each. */
 
@@ -60,6 +60,19 @@ export type RunningService = Client & {
   stop(): Promise<number | null>
   /** SIGKILL. */
   kill(): Promise<void>
+}
+
+/** Checks that services logged no error, and that no more than so many of their jobs were late; by default none. */
+export function checkErrors(
+  suite: Suite,
+  services: readonly RunningService[],
+  { who, late_max = 0 }: { who?: string; late_max?: number } = {},
+): void {
+  const of = who === undefined ? '' : `${who}: `
+  const errors = services.flatMap((service) => service.errors().map(({ msg, err }) => `${msg}: ${messageOf(err)}`))
+  suite.check(`${of}no process logged an error`, errors.length === 0, reasons(errors))
+  const late = services.reduce((sum, service) => sum + service.late(), 0)
+  suite.checkInTime(`${of}no job was late`, late <= late_max, `${late} were`)
 }
 
 /**
@@ -141,8 +154,12 @@ function listening(child: ChildProcess, log: string): Promise<string> {
 
 function isLate({ msg, err }: LogEntry): boolean {
   if (!TRIED_AGAIN.includes(msg)) return false
-  const { type, message = '' } = (err ?? {}) as { type?: string; message?: string }
-  return type === 'DatabaseUnavailable' || WAITED.test(message)
+  return WAITED.test(messageOf(err))
+}
+
+function messageOf(error: unknown): string {
+  const message = (error as { message?: unknown } | undefined)?.message
+  return typeof message === 'string' ? message : ''
 }
 
 function readErrors(log: string): LogEntry[] {

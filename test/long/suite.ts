@@ -11,7 +11,7 @@ export type Suite = {
   /** One promise that held or did not, with the numbers that say how hard it was tried. */
   check(title: string, held: boolean, figures?: string): void
   /**
-   * A promise about time: that somebody is served, or how soon. It is not judged, and that is said, where it did not hold and
+   * A promise about time: that somebody is served, how soon, or how many are. It is not judged, and that is said, where it did not hold and
    * the host of a virtual machine kept the processors back since the suite began; see {@link STALL_SHARE}.
    */
   checkInTime(title: string, held: boolean, figures?: string): void

@@ -86,8 +86,7 @@ async function truth(sku: string): Promise<string> {
 
 const untilInStep = (sku: string) => until(async () => (await entry(sku)) === (await truth(sku)))
 
-/** So many buyers of a unit each, at once. */
-/** Who is told to come again, as where the machine stalls, does. */
+/** So many buyers of a unit each, at once. Who is told to come again, as where the machine stalls, does. */
 async function crowd(sku: string, buyers: number): Promise<Record<string, number>> {
   return count((await Promise.all(Array.from({ length: buyers }, () => insist(core, wants(sku))))).map(codeOf))
 }

@@ -241,8 +241,7 @@ test('who needs more than is taken back in half of the time of a batch comes aga
     observePhase: () => undefined,
   }
   const [greedy, modest] = [operationOf(sku, 501), operationOf(other, 1)]
-  const outcomes = await fly(deps, [greedy, modest], { deadline: started + 100_000 })
-  clock.mockRestore()
+  const outcomes = await fly(deps, [greedy, modest], { deadline: started + 100_000 }).finally(() => clock.mockRestore())
   expect(refusal(outcomes.get(greedy)!).code).toBe('overloaded')
   expect(outcomes.get(modest)!.ok).toBe(true)
   expect([await counters(database.db, sku), await counters(database.db, other)]).toEqual(['501/1', '1/1'])
