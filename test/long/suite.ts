@@ -11,8 +11,8 @@ export type Suite = {
   /** One promise that held or did not, with the numbers that say how hard it was tried. */
   check(title: string, held: boolean, figures?: string): void
   /**
-   * A promise about time: that somebody is served, how soon, or how many are. It is not judged, and that is said, where it did not hold and
-   * the host of a virtual machine kept the processors back since the suite began; see {@link STALL_SHARE}.
+   * A promise about time: that somebody is served, how soon, or how many are. It is not judged, and that is said, where it did
+   * not hold and the host of a virtual machine kept the processors back since the suite began; see {@link STALL_SHARE}.
    */
   checkInTime(title: string, held: boolean, figures?: string): void
   /** Something worth reading that is no promise. */
@@ -23,6 +23,7 @@ export type Suite = {
 
 /** The check of a suite that ended with an error instead. */
 export const RUNS_TO_ITS_END = 'the suite runs to its end'
+
 /** A line that failed is followed by at most so many reasons. */
 const REASONS_MAX = 5
 /** A second in which the host keeps back so much of the processors is a stall: nothing can be promised of how long things take. */

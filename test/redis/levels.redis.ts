@@ -7,7 +7,6 @@ import { rows } from '../../src/database/transaction.ts'
 import { setStock } from '../../src/stock/set.ts'
 import { createTestDatabase, type TestDatabase } from '../database.ts'
 import {
-  type Core,
   counters,
   findBroken,
   hold,
@@ -21,6 +20,7 @@ import {
   stopCores,
   until,
   wants,
+  type Core,
 } from '../factories.ts'
 import { codeOf, count, openOn, repeat } from './cores.ts'
 import { startRedis, type RedisServer } from './server.ts'
