@@ -47,6 +47,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await stopCores()
+  await server.start()
   expect(await findBroken(database.db)).toEqual([])
 })
 

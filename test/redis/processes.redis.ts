@@ -31,8 +31,12 @@ beforeAll(async () => {
   servers = await Promise.all([startRedis(), startRedis(), startRedis()])
 })
 
-afterAll(async () => {
+afterEach(async () => {
   for (const child of started) child.kill('SIGKILL')
+  await Promise.all(servers.map((server) => server.start()))
+})
+
+afterAll(async () => {
   await Promise.all(servers.map((server) => server.stop()))
   await database.drop()
 })
@@ -142,7 +146,11 @@ test.each(WAYS)(
     const away = answers.filter(({ status }) => status === 503)
     expect(away.length).toBeGreaterThan(0)
     for (const { body, retry_after } of away) {
-      expect(body).toMatchObject({ code: 'database_unavailable', outcome: 'none' })
+      // Overloaded is told to who waited for a lock for too long, as on a machine that stalls.
+      expect(body).toMatchObject({
+        code: expect.stringMatching(/^(database_unavailable|overloaded)$/) as string,
+        outcome: 'none',
+      })
       expect(Number(retry_after)).toBeGreaterThan(0)
     }
 

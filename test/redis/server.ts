@@ -9,7 +9,7 @@ export type RedisServer = {
   url: string
   /** SIGKILL; what it held is gone with it. */
   kill(): Promise<void>
-  /** Starts it again, empty. */
+  /** Starts it again, empty; one that runs goes on as it was, and answers if it was paused. */
   start(): Promise<void>
   /** It keeps its connections and answers nobody. */
   pause(): void
@@ -40,7 +40,8 @@ export async function startRedis(): Promise<RedisServer> {
     url: `redis://127.0.0.1:${port}/0`,
     kill: () => end(child),
     async start() {
-      child = await launch(port, dir)
+      if (hasEnded(child)) child = await launch(port, dir)
+      else child.kill('SIGCONT')
     },
     pause: () => void child.kill('SIGSTOP'),
     resume: () => void child.kill('SIGCONT'),
@@ -73,8 +74,10 @@ async function launch(port: number, dir: string): Promise<ChildProcess> {
   return child
 }
 
+const hasEnded = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null
+
 async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
+  if (hasEnded(child)) return
   const ended = new Promise((resolve) => child.once('exit', resolve))
   child.kill('SIGKILL')
   await ended

@@ -77,8 +77,10 @@ async function runGoal(goal: Goal, base: Omit<Context, 'later'>): Promise<Finish
     result = await goal.run({ ...base, progress: name, later: (close) => closers.push(close) })
   } catch (error) {
     result = failed(error)
-  } finally {
-    for (const close of closers.toReversed()) await close()
+  }
+  for (const close of closers.toReversed()) {
+    // What stays goes with the run's own server, at the latest.
+    await close().catch((error: unknown) => result.notes.push(`left behind: ${String(error)}`))
   }
   const share = Math.round(stolen() * 100)
   if (share > 0) result.notes.push(`the host of this machine kept back ${share} % of its processors meanwhile`)

@@ -29,6 +29,8 @@ export type Databases = {
 
 const TEMPLATE = 'bench_template'
 const silent = { info: () => undefined, warn: () => undefined }
+/** What counts and checks is none of what is measured, and a machine may stall for seconds. */
+const PATIENCE_MS = 60_000
 /** As many as setStock takes at once. */
 const ITEMS_MAX = 1000
 
@@ -65,7 +67,14 @@ export async function openDatabases(url: string): Promise<Databases> {
 }
 
 function poolOf(url: string, max: number): Knex {
-  return createPool({ url, max, lock_timeout_ms: 0, statement_timeout_ms: 0, application_name: 'stock bench' })
+  return createPool({
+    url,
+    max,
+    lock_timeout_ms: 0,
+    statement_timeout_ms: 0,
+    acquire_timeout_ms: PATIENCE_MS,
+    application_name: 'stock bench',
+  })
 }
 
 function urlOfDatabase(url: string, database: string): string {
