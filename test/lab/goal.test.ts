@@ -79,12 +79,10 @@ test('arms are measured there and back', async () => {
       return Promise.resolve({ value: order.length, faults: [] })
     },
   })
-  const [a] = await interleave(
-    [arm('A'), arm('B')],
-    3,
-    () => undefined,
-    () => () => 0,
-  )
+  const [a] = await interleave([arm('A'), arm('B')], 3, {
+    progress: () => undefined,
+    undisturbed: (measure) => measure(),
+  })
   expect(order.join('')).toBe('ABBAAB')
   expect(a!.values).toEqual([1, 4, 5])
 })
@@ -97,10 +95,14 @@ test('the command line names goals that exist, or says which do', () => {
     json: 'out.json',
     baseline: undefined,
     profile: undefined,
+    patience: 0,
   })
   expect(readOptions([], goals)).toMatchObject({ quick: false, only: [] })
   expect(() => readOptions(['--only', '3'], goals)).toThrow('from 1 to 12')
   expect(() => readOptions(['--only', 'x'], goals)).toThrow('from 1 to 12')
+  expect(readOptions(['--patience', '90'], goals)).toMatchObject({ patience: 90 })
+  expect(() => readOptions(['--patience', '-1'], goals)).toThrow('--patience')
+  expect(() => readOptions(['--patience', 'long'], goals)).toThrow('0 to 1440 minutes')
   expect(() => readOptions(['--fast'], goals)).toThrow('--fast')
 })
 

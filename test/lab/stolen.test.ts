@@ -1,4 +1,5 @@
-import { leftAlone, stolenBetween, undisturbed, watchStolen } from '../../src/lab/bench/stolen.ts'
+import type { Patience } from '../../src/lab/bench/patience.ts'
+import { leftAlone, stolenBetween, undisturbedWith, watchStolen } from '../../src/lab/bench/stolen.ts'
 
 function watching(shares: number[]) {
   return () => {
@@ -7,13 +8,19 @@ function watching(shares: number[]) {
   }
 }
 
-/** Measures 1, 2, 3, …; what goes wrong does in the one that is `faulty`. */
-async function measureWith(shares: number[], faulty?: number) {
+type Given = { faulty?: number[]; left_alone?: number }
+
+/** Measures 1, 2, 3, …; what goes wrong does in those that are `faulty`. The patience is enough for `left_alone` times. */
+async function measureWith(shares: number[], { faulty = [], left_alone = 0 }: Given = {}) {
   let measured = 0
-  const kept = await undisturbed(
+  const patience: Patience = {
+    untilLeftAlone: () => Promise.resolve(left_alone-- > 0),
+    takeAgain: () => undefined,
+    tell: () => [],
+  }
+  const kept = await undisturbedWith(patience, watching([...shares]))(
     () => Promise.resolve(++measured),
-    (number) => (number === faulty ? ['3 wrong answers'] : []),
-    watching([...shares]),
+    (number) => (faulty.includes(number) ? ['3 wrong answers'] : []),
   )
   return { measured, kept }
 }
@@ -40,8 +47,28 @@ test('of three that were disturbed the least disturbed stands', async () => {
 })
 
 test('what went wrong stands, however disturbed it was', async () => {
-  expect(await measureWith([0.2, 0.01], 1)).toEqual({ measured: 1, kept: 1 })
-  expect(await measureWith([0.05, 0.2, 0.01], 2)).toEqual({ measured: 2, kept: 2 })
+  expect(await measureWith([0.2, 0.01], { faulty: [1] })).toEqual({ measured: 1, kept: 1 })
+  expect(await measureWith([0.05, 0.2, 0.01], { faulty: [2] })).toEqual({ measured: 2, kept: 2 })
+})
+
+test('with patience a disturbed one is taken again until one was left alone, ten in all', async () => {
+  expect(await measureWith([0.2, 0.3, 0.2, 0.2, 0.01], { left_alone: 9 })).toEqual({ measured: 5, kept: 5 })
+  expect(
+    await measureWith(
+      Array.from({ length: 10 }, (_, i) => 0.9 - i / 20),
+      { left_alone: 99 },
+    ),
+  ).toEqual({
+    measured: 10,
+    kept: 10,
+  })
+  expect(await measureWith([0.2, 0.3, 0.05, 0.4], { left_alone: 3 })).toEqual({ measured: 4, kept: 3 })
+})
+
+test('with patience what went wrong in a stall is taken again, and stands where there was none, or patience ends', async () => {
+  expect(await measureWith([0.1, 0.01], { faulty: [1], left_alone: 1 })).toEqual({ measured: 2, kept: 2 })
+  expect(await measureWith([0.09, 0.01], { faulty: [1], left_alone: 1 })).toEqual({ measured: 1, kept: 1 })
+  expect(await measureWith([0.1, 0.1, 0.01], { faulty: [1, 2], left_alone: 1 })).toEqual({ measured: 2, kept: 2 })
 })
 
 test('between moments each share is its own', async () => {

@@ -94,7 +94,7 @@ export async function compare(
 ): Promise<Series[]> {
   await warmUp(context, load)
   const arms = [...load.map((arm) => loadArm(context, arm)), ...others]
-  return interleave(arms, context.settings.rounds, context.progress)
+  return interleave(arms, context.settings.rounds, context)
 }
 
 /** Lets a server's code be compiled before it is measured. */

@@ -7,10 +7,11 @@ import { FULL, QUICK, type Context, type Goal, type GoalResult, type Settings } 
 import { openHome, type BenchHome } from './home.ts'
 import { describeMachine } from './machine.ts'
 import type { Options } from './options.ts'
+import { createPatience } from './patience.ts'
 import { findPgbench } from './pgbench.ts'
 import { tellGoal, tellMachine, tellSummary, type Finished, type Report } from './report.ts'
 import { startBare } from './servers.ts'
-import { watchStolen } from './stolen.ts'
+import { undisturbedWith, watchStolen } from './stolen.ts'
 
 /** Runs goals one after another and tells what each came to. Nothing it started is left when it ends. */
 
@@ -32,11 +33,24 @@ export async function runBench(options: Options, goals: readonly Goal[], say: (t
       postgresql: home.postgres_version,
       pgbench: pgbench?.version ?? 'not installed',
     })
+    const patience = createPatience(options.patience, { progress })
+    await patience.untilLeftAlone()
     calibrated = await calibrate(home, databases.api_key)
     const { drivers, bare_rate } = calibrated
     const report: Report = { machine, quick: settings.quick, date: new Date().toISOString(), bare_rate, goals: [] }
     say(tellStart(report, settings, drivers))
-    const base = { settings, home, databases, drivers, bare_rate, pgbench, profile_dir: options.profile, progress }
+    const base = {
+      settings,
+      home,
+      databases,
+      drivers,
+      bare_rate,
+      pgbench,
+      profile_dir: options.profile,
+      patience,
+      undisturbed: undisturbedWith(patience),
+      progress,
+    }
     for (const goal of goals) {
       const finished = await runGoal(goal, base)
       report.goals.push(finished)
@@ -69,6 +83,7 @@ function progress(doing: string): void {
 
 async function runGoal(goal: Goal, base: Omit<Context, 'later'>): Promise<Finished> {
   const closers: (() => Promise<void>)[] = []
+  await base.patience.untilLeftAlone()
   const started = performance.now()
   const stolen = watchStolen()
   const name = (doing: string): void => base.progress(`${goal.id}. ${doing}`)
@@ -82,6 +97,7 @@ async function runGoal(goal: Goal, base: Omit<Context, 'later'>): Promise<Finish
     // What stays goes with the run's own server, at the latest.
     await close().catch((error: unknown) => result.notes.push(`left behind: ${String(error)}`))
   }
+  result.notes.push(...base.patience.tell())
   const share = Math.round(stolen() * 100)
   if (share > 0) result.notes.push(`the host of this machine kept back ${share} % of its processors meanwhile`)
   return { id: goal.id, title: goal.title, result, duration_ms: Math.round(performance.now() - started) }

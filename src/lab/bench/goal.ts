@@ -3,7 +3,8 @@ import type { Databases } from './database.ts'
 import type { BenchHome } from './home.ts'
 import type { Pgbench } from './pgbench.ts'
 import { ratioOf, seriesOf, type Sample, type Series, type Spread } from './series.ts'
-import { undisturbed, watchStolen } from './stolen.ts'
+import type { Patience } from './patience.ts'
+import type { Undisturbed } from './stolen.ts'
 
 /** One shape for all goals: what is compared, what it comes to, and whether that is enough. */
 
@@ -25,6 +26,9 @@ export type Context = {
   pgbench: Pgbench | undefined
   /** Where Node's processor profiles of the services go, if they are wanted. */
   profile_dir: string | undefined
+  patience: Patience
+  /** Measures, and again where the host disturbed it. */
+  undisturbed: Undisturbed
   /** Notes what is to be closed when the goal is over; in reverse. */
   later(close: () => Promise<void>): void
   /** Says what is being done. */
@@ -140,8 +144,7 @@ export type Arm = { name: string; unit: string; measure(): Promise<Sample> }
 export async function interleave(
   arms: readonly Arm[],
   rounds: number,
-  progress: (doing: string) => void,
-  watch = watchStolen,
+  { progress, undisturbed }: Pick<Context, 'progress' | 'undisturbed'>,
 ): Promise<Series[]> {
   const samples = new Map<Arm, Sample[]>(arms.map((arm) => [arm, []]))
   for (let round = 0; round < rounds; round++) {
@@ -151,7 +154,6 @@ export async function interleave(
         await undisturbed(
           () => arm.measure(),
           (sample) => sample.faults,
-          watch,
         ),
       )
     }

@@ -3,8 +3,10 @@ import { calibrate } from '../bench/bench.ts'
 import type { BenchDatabase } from '../bench/database.ts'
 import { FULL, interleave, judgeRatio, QUICK, type Context, type Row } from '../bench/goal.ts'
 import type { BenchHome } from '../bench/home.ts'
+import { IMPATIENT } from '../bench/patience.ts'
 import { number } from '../bench/report.ts'
 import type { Series } from '../bench/series.ts'
+import { undisturbedWith } from '../bench/stolen.ts'
 import { LeftOut, startContender, type Contender } from './contenders.ts'
 import type { Bench } from './measure.ts'
 import type { Options } from './options.ts'
@@ -39,6 +41,8 @@ export async function httpSection(
     profile_dir: undefined,
     later: (close) => void closers.push(close),
     progress: bench.progress,
+    patience: IMPATIENT,
+    undisturbed: undisturbedWith(IMPATIENT),
   }
   const rivals: Rival[] = []
   const left_out: Report['left_out'] = []
@@ -87,7 +91,7 @@ async function measureRival({ bench, context, base, pools }: Field, contender: C
     const rival = await startArm(bench, own, contender, { shop, pool_max })
     await warmUp(own, [rival])
     const arms = [base, rival].map((arm) => loadArm(own, arm))
-    const [above, below] = await interleave(arms, own.settings.rounds, own.progress)
+    const [above, below] = await interleave(arms, own.settings.rounds, own)
     const row = judgeRatio(`batched ÷ ${contender.name}`, above!, below!, GOAL)
     const { rows, notes } = await finish(own, [shop], { arms: [], rows: [row] })
     return { arm: below!, base: above!, pool_max, row: rows[0]!, notes }

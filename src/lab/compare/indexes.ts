@@ -1,7 +1,9 @@
 import type { Knex } from 'knex'
 import { rows, transaction } from '../../database/transaction.ts'
 import { interleave, type Arm } from '../bench/goal.ts'
+import { IMPATIENT } from '../bench/patience.ts'
 import type { Series } from '../bench/series.ts'
+import { undisturbedWith } from '../bench/stolen.ts'
 import type { Bench } from './measure.ts'
 import type { Options } from './options.ts'
 import { count, ms, type Section } from './report.ts'
@@ -41,7 +43,7 @@ export async function indexesSection({ databases, progress }: Bench, { quick }: 
       await copyHolds(database.db, tableOf(i), set)
     }
     const arms = SETS.flatMap((_, i) => OPERATIONS.map(({ run }) => armOf(database.db, i, run)))
-    const series = await interleave(arms, REPEATS[size], progress)
+    const series = await interleave(arms, REPEATS[size], { progress, undisturbed: undisturbedWith(IMPATIENT) })
     const sizes = await Promise.all(SETS.map((_, i) => indexMegabytes(database.db, tableOf(i))))
     return sectionOf(series, sizes, HOLDS[size])
   } finally {

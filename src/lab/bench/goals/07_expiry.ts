@@ -16,7 +16,7 @@ import { checkpoint, verified, type BenchDatabase } from '../database.ts'
 import { fillOverdue } from '../fill.ts'
 import { expireAtOnce } from '../opponents.ts'
 import { seriesOf, type Sample, type Series } from '../series.ts'
-import { leftAlone, SHARE_MAX, stolenBetween, undisturbed } from '../stolen.ts'
+import { leftAlone, SHARE_MAX, stolenBetween } from '../stolen.ts'
 
 /** A million holds run out at once: they come back nearly as fast as one statement could bring them, and nobody notices. */
 
@@ -50,7 +50,7 @@ export const expiry: Goal = {
       const [swept, stated] = await interleave(
         [sweepArm(context, full, where), statementArm(context, full, where)],
         context.settings.expiry_rounds,
-        context.progress,
+        context,
       )
       const { before, meanwhile } = await measureLatencies(context, full, { where, half_rate, sweep_ms: swept!.median })
       arms.push(swept!, stated!, before.calm, meanwhile.calm, before.all, meanwhile.all)
@@ -78,7 +78,7 @@ async function measureHalfRate(context: Context): Promise<number> {
   const arm = { name: 'one SKU', server: await serve(context, shop), scenario: ONE_SKU, db: shop.db }
   await warmUp(context, [arm])
   context.progress('the rate of one SKU')
-  const { sample } = await undisturbed(
+  const { sample } = await context.undisturbed(
     () => measureLoad(context, arm, context.settings.seconds),
     (measured) => measured.sample.faults,
   )
@@ -177,6 +177,7 @@ async function measureLatencies(
   const meanwhile: Window[] = []
   const isEnough = (windows: readonly Window[]) => windows.filter(({ share }) => share <= SHARE_MAX).length >= enough
   for (let tries = 1; tries <= TRIES_MAX && !(isEnough(before) && isEnough(meanwhile)); tries++) {
+    if (tries > 1) await context.patience.untilLeftAlone()
     context.progress(`reserves while ${given.where} is swept, ${tries}`)
     const measured = await onCopy(context, full, (copy) => measureWindows(context, copy, given))
     before.push(...measured.slice(0, WINDOWS))

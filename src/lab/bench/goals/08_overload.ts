@@ -4,7 +4,6 @@ import { finish, measureLoad, ONE_SKU, openShop, planOf, serve, serveConstant, w
 import type { BenchDatabase } from '../database.ts'
 import { countReservations } from '../database.ts'
 import { faultsOf, judge, type Context, type Goal, type Row } from '../goal.ts'
-import { undisturbed } from '../stolen.ts'
 
 /** More than can be served: those who are taken are served in time, the rest hear no at once, and it passes without a trace. */
 
@@ -46,14 +45,14 @@ export const overload: Goal = {
       await context.databases.setServer('commit_delay', COMMIT_DELAY_US)
       await shop.db.raw(HOLD_BACK)
       await delay(500)
-      held = await undisturbed(() => measureHeldBack(context, arm, shop, constant_rate), faultsIn)
+      held = await context.undisturbed(() => measureHeldBack(context, arm, shop, constant_rate), faultsIn)
     } finally {
       await context.databases.setServer('commit_delay', null)
       await context.databases.setServer('commit_siblings', null)
       await shop.db.raw(HOLD_BACK_NO_MORE)
     }
     await delay(1000)
-    const full_speed = await undisturbed(() => measureFullSpeed(context, arm), faultsIn)
+    const full_speed = await context.undisturbed(() => measureFullSpeed(context, arm), faultsIn)
     return finish(context, [shop], {
       arms: [],
       rows: [...held.rows, ...full_speed.rows],

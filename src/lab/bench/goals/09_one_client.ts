@@ -24,7 +24,7 @@ export const oneClient: Goal = {
         return { value: result.latency.p50_us, faults: sample.faults }
       },
     }))
-    const [batched, alone] = await interleave(arms, context.settings.rounds, context.progress)
+    const [batched, alone] = await interleave(arms, context.settings.rounds, context)
     return finish(context, [shop], {
       arms: [batched!, alone!],
       rows: [judgeRatio('p50 batched ÷ p50 conditional', batched!, alone!, { at_most: 1.1 })],
