@@ -101,7 +101,7 @@ test('the command line names goals that exist, or says which do', () => {
   expect(() => readOptions(['--only', '3'], goals)).toThrow('from 1 to 12')
   expect(() => readOptions(['--only', 'x'], goals)).toThrow('from 1 to 12')
   expect(readOptions(['--patience', '90'], goals)).toMatchObject({ patience: 90 })
-  expect(() => readOptions(['--patience', '-1'], goals)).toThrow('--patience')
+  expect(() => readOptions(['--patience=-1'], goals)).toThrow('0 to 1440 minutes')
   expect(() => readOptions(['--patience', 'long'], goals)).toThrow('0 to 1440 minutes')
   expect(() => readOptions(['--fast'], goals)).toThrow('--fast')
 })

@@ -35,11 +35,15 @@ test('without patience nothing is looked at', async () => {
   expect(await IMPATIENT.untilLeftAlone()).toBe(false)
 })
 
-test('what was taken again is told once', () => {
-  const { patience } = hosted(1, [])
+test('what was taken again, and how long was waited, is told once', async () => {
+  const { patience } = hosted(0.5, [0.5, 0, 0.5, 0.5])
   expect(patience.tell()).toEqual([])
-  patience.takeAgain(false)
-  patience.takeAgain(true)
-  expect(patience.tell()).toEqual([expect.stringMatching(/: 2; in 1 of them/)])
+  await patience.untilLeftAlone()
+  patience.takeAgain()
+  patience.takeAgain()
+  expect(patience.tell()).toEqual(['waited 0.2 minutes for the host', expect.stringMatching(/: 2$/)])
   expect(patience.tell()).toEqual([])
+  await patience.untilLeftAlone()
+  await patience.untilLeftAlone()
+  expect(patience.tell()).toEqual([expect.stringMatching(/no patience is left$/)])
 })

@@ -46,8 +46,8 @@ beforeEach(async () => {
 })
 
 afterEach(async () => {
-  await stopCores()
   await server.start()
+  await stopCores()
   expect(await findBroken(database.db)).toEqual([])
 })
 

@@ -41,8 +41,8 @@ beforeAll(async () => {
 })
 
 afterEach(async () => {
-  await stopCores()
   await Promise.all(servers.map((server) => server.start()))
+  await stopCores()
   await Promise.all(clients.map((client) => client.flushall().catch(() => undefined)))
   expect(await findBroken(database.db)).toEqual([])
 })

@@ -29,8 +29,8 @@ export type Databases = {
 
 const TEMPLATE = 'bench_template'
 const silent = { info: () => undefined, warn: () => undefined }
-/** What counts and checks is none of what is measured, and a machine may stall for seconds. */
-const PATIENCE_MS = 60_000
+/** Nobody is waiting here whom an error would help, and a machine may stall for seconds. */
+const ACQUIRE_TIMEOUT_MS = 60_000
 /** As many as setStock takes at once. */
 const ITEMS_MAX = 1000
 
@@ -72,7 +72,7 @@ function poolOf(url: string, max: number): Knex {
     max,
     lock_timeout_ms: 0,
     statement_timeout_ms: 0,
-    acquire_timeout_ms: PATIENCE_MS,
+    acquire_timeout_ms: ACQUIRE_TIMEOUT_MS,
     application_name: 'stock bench',
   })
 }

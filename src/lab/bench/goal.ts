@@ -149,10 +149,12 @@ export async function interleave(
   const samples = new Map<Arm, Sample[]>(arms.map((arm) => [arm, []]))
   for (let round = 0; round < rounds; round++) {
     for (const arm of round % 2 === 0 ? arms : arms.toReversed()) {
-      progress(`${arm.name}, ${round + 1} of ${rounds}`)
       samples.get(arm)!.push(
         await undisturbed(
-          () => arm.measure(),
+          () => {
+            progress(`${arm.name}, ${round + 1} of ${rounds}`)
+            return arm.measure()
+          },
           (sample) => sample.faults,
         ),
       )

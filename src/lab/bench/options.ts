@@ -9,7 +9,7 @@ export type Options = {
   json: string | undefined
   baseline: string | undefined
   profile: string | undefined
-  /** How many minutes a run may wait in all for a host that gives the processors to others. */
+  /** How many minutes a run may wait in all while the host gives the processors to others. */
   patience: number
 }
 
@@ -21,7 +21,7 @@ export const USAGE = `npm run bench [-- --quick] [--only 1,4] [--json FILE] [--b
   --baseline FILE  compares with such a file of an earlier run
   --profile DIR    Node's processor profiles of the services, one for each process
   --patience MINUTES
-                   waits so long, in all, for a host that gives the processors to others; 0 unless said
+                   waits so long, in all, while the host gives the processors to others; 0 unless said
 `
 const PATIENCE_MAX = 1440
 

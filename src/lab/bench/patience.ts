@@ -3,19 +3,21 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { end, start } from './children.ts'
 import { SHARE_MAX, watchStolen } from './stolen.ts'
 
-/** Waiting for a host that gives the processors to others: what is measured meanwhile is of the neighbours. */
+/** Waiting while the host gives the processors to others: what is measured meanwhile is of the neighbours. */
 
 export type Patience = {
   /** Waits until the host leaves the machine alone. @returns false if there was no patience left for that */
   untilLeftAlone(): Promise<boolean>
-  /** Counts what is taken again, and whether something had gone wrong in it. */
-  takeAgain(is_faulty: boolean): void
-  /** What was taken again since it was last told; nothing if nothing was. */
+  /** Counts a measurement that is taken again. */
+  takeAgain(): void
+  /** How long was waited and what was taken again since it was last told; nothing if neither was. */
   tell(): string[]
 }
 
 /** Long enough for a host that allots processors by the tenth of a second. */
 const PROBE_MS = 3000
+/** Ends by itself, should nobody be left to end it; not before the probe. */
+const BURN = 'const end = Date.now() + 60000; while (Date.now() < end);'
 /** A probe takes all processors itself, so it is not made too often. */
 const REST_MS = 15_000
 
@@ -33,7 +35,7 @@ type Means = {
 export function createPatience(minutes: number, means: Partial<Means> = {}): Patience {
   const { probe = probeHost, rest = () => delay(REST_MS), now = () => performance.now(), progress } = means
   let left_ms = minutes * 60_000
-  let [again, faulty] = [0, 0]
+  let [again, waited_ms] = [0, 0]
   return {
     async untilLeftAlone() {
       for (let n = 0; left_ms > 0; n++) {
@@ -41,36 +43,38 @@ export function createPatience(minutes: number, means: Partial<Means> = {}): Pat
         progress?.('waiting for the host to leave this machine alone')
         if (n > 0) await rest()
         const share = await probe()
-        left_ms -= now() - started
+        const took_ms = now() - started
+        left_ms -= took_ms
+        waited_ms += took_ms
         if (share <= SHARE_MAX) return true
       }
       return false
     },
-    takeAgain(is_faulty) {
+    takeAgain() {
       again += 1
-      if (is_faulty) faulty += 1
     },
     tell() {
-      if (again === 0) return []
-      const wrong = faulty === 0 ? '' : `; in ${faulty} of them something had gone wrong while it kept back a tenth`
-      const said = `measurements taken again because of the host: ${again}${wrong}`
-      again = faulty = 0
-      return [said]
+      const no_more = minutes > 0 && left_ms <= 0
+      const waited = `waited ${(waited_ms / 60_000).toFixed(1)} minutes for the host${no_more ? ', no patience is left' : ''}`
+      const taken = `measurements taken again because of the host: ${again}`
+      const said = [...(waited_ms > 0 || no_more ? [waited] : []), ...(again > 0 ? [taken] : [])]
+      again = waited_ms = 0
+      return said
     },
   }
 }
 
-/** Measures whatever the host does. */
+/** Never waits. */
 export const IMPATIENT = createPatience(0)
 
 /** What share of the processors the host keeps back while all of them are wanted. Idle ones it keeps back from nobody. */
 async function probeHost(): Promise<number> {
-  const burners = Array.from({ length: availableParallelism() }, () =>
-    start(process.execPath, ['-e', 'for (;;) {}'], {}),
-  )
+  const burners = Array.from({ length: availableParallelism() }, () => start(process.execPath, ['-e', BURN], {}))
   const stolen = watchStolen()
   await delay(PROBE_MS)
   const share = stolen()
+  const is_over = burners.some(({ child }) => child.pid === undefined || child.exitCode !== null)
   await Promise.all(burners.map((burner) => end(burner, 0)))
+  if (is_over) throw new Error('what should keep the processors busy did not run')
   return share
 }

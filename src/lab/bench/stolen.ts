@@ -8,8 +8,6 @@ import type { Patience } from './patience.ts'
 export const SHARE_MAX = 0.04
 const TRIES_MAX = 3
 const PATIENT_TRIES_MAX = 10
-/** With as much as this, what goes wrong may be the neighbours' doing. */
-const STALLED_SHARE = 0.1
 
 type Ticks = { stolen: number; all: number }
 
@@ -27,13 +25,12 @@ export function watchStolen(read: () => Ticks = readTicks): () => number {
 export type Undisturbed = <T>(measure: () => Promise<T>, faultsOf: (measured: T) => readonly string[]) => Promise<T>
 
 /**
- * Measures, and again where the host kept back more than a twenty-fifth of the processors meanwhile: up to twice, and with
- * patience up to ten times, each time when the host leaves this machine alone again. What went wrong is not tried again
- * until it goes right: a measurement with a fault stands, unless there is patience and the host kept back a tenth, which is
- * what makes a service refuse who waits. All that is taken again is counted in the patience.
+ * Measures, and again where the host kept back more than a twenty-fifth of the processors meanwhile: three times in all, or ten
+ * with patience, each when the host leaves this machine alone again. What went wrong is not tried again until it goes right:
+ * a measurement with a fault stands.
  *
  * @param faultsOf what went wrong in a measurement
- * @returns the first measurement with a fault that stands, else the first that was left alone, or else the least disturbed
+ * @returns the first measurement with a fault, else the first that was left alone, or of all the least disturbed
  */
 export function undisturbedWith(patience: Patience, watch = watchStolen): Undisturbed {
   return async (measure, faultsOf) => {
@@ -42,13 +39,11 @@ export function undisturbedWith(patience: Patience, watch = watchStolen): Undist
       const stolen = watch()
       const measured = await measure()
       const share = stolen()
-      const is_faulty = faultsOf(measured).length > 0
-      if (!is_faulty && (best === undefined || share < best.share)) best = { share, measured }
-      if (share <= SHARE_MAX || (is_faulty && share < STALLED_SHARE)) return is_faulty ? measured : best!.measured
-      const goes_on = tries < PATIENT_TRIES_MAX && (await patience.untilLeftAlone())
-      if (!goes_on && is_faulty) return measured
-      if (!goes_on && tries >= TRIES_MAX) return best!.measured
-      patience.takeAgain(is_faulty)
+      if (faultsOf(measured).length > 0) return measured
+      if (best === undefined || share < best.share) best = { share, measured }
+      if (share <= SHARE_MAX || tries === PATIENT_TRIES_MAX) return best.measured
+      if (!(await patience.untilLeftAlone()) && tries >= TRIES_MAX) return best.measured
+      patience.takeAgain()
     }
   }
 }

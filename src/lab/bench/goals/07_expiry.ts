@@ -177,7 +177,10 @@ async function measureLatencies(
   const meanwhile: Window[] = []
   const isEnough = (windows: readonly Window[]) => windows.filter(({ share }) => share <= SHARE_MAX).length >= enough
   for (let tries = 1; tries <= TRIES_MAX && !(isEnough(before) && isEnough(meanwhile)); tries++) {
-    if (tries > 1) await context.patience.untilLeftAlone()
+    if (tries > 1) {
+      await context.patience.untilLeftAlone()
+      context.patience.takeAgain()
+    }
     context.progress(`reserves while ${given.where} is swept, ${tries}`)
     const measured = await onCopy(context, full, (copy) => measureWindows(context, copy, given))
     before.push(...measured.slice(0, WINDOWS))
